@@ -1,0 +1,131 @@
+using System.Buffers;
+using Yarnish.Protocol;
+
+namespace Yarnish.Executor;
+
+/// <summary>
+/// What the executor offers to the one task attempt a <see cref="StageProgram"/> computes. Used by the slot thread of the attempt only.
+/// </summary>
+public abstract class TaskRuntime
+{
+    /// <summary>Partition, attempt, cancellation, logger: what user code may see, also through <see cref="TaskContext.Current"/>.</summary>
+    public abstract TaskContext Context { get; }
+
+    /// <summary>The bytes that only this partition needs, see <see cref="TaskAssignment.Input"/>.</summary>
+    public abstract ReadOnlyMemory<byte> Input { get; }
+
+    /// <summary>Counters of this attempt; the program adds rows and bytes as it goes.</summary>
+    public abstract TaskCounters Counters { get; }
+
+    /// <summary>Sets the result of the attempt; at most once. Large results become a block by themselves.</summary>
+    public abstract void SetResult(ReadOnlyMemory<byte> result);
+
+    /// <summary>Opens the output of a map task. The program writes each row's bytes to the part of its reducer and completes the writer.</summary>
+    public abstract IShuffleWriter OpenShuffleWriter(ShuffleId shuffle, int reducers);
+
+    /// <summary>
+    /// Streams the parts of one reducer, one per map task that wrote something for it, decompressed and verified, local files first; the next blocks are fetched while
+    /// the caller reads. Throws <see cref="ShuffleFetchException"/> while enumerating when a part is missing or corrupt after retries.
+    /// </summary>
+    public abstract IEnumerable<ShuffleBlock> ReadShuffle(ShuffleId shuffle, int reducer);
+
+    /// <summary>Persisted partitions on this executor.</summary>
+    public abstract ICollectionCache Cache { get; }
+}
+
+/// <summary>The decompressed part that one map task wrote for one reducer.</summary>
+/// <param name="MapPartition">The map task.</param>
+/// <param name="Content">Its rows' bytes; valid until the next block is asked for.</param>
+public readonly record struct ShuffleBlock(int MapPartition, ReadOnlyMemory<byte> Content);
+
+/// <summary>The output of one map task: one part per reducer. Spills to disk when its buffers exceed the memory the task may use.</summary>
+public interface IShuffleWriter
+{
+    /// <summary>Where to write the bytes of a row for a reducer. Call <see cref="RowWritten"/> after each row.</summary>
+    IBufferWriter<byte> GetPart(int reducer);
+
+    /// <summary>One row for the reducer is complete: rows never straddle a spill.</summary>
+    void RowWritten(int reducer);
+
+    /// <summary>Writes data and index file, renames them into place and registers the output. At most once; without it nothing is kept.</summary>
+    void Complete();
+}
+
+/// <summary>Persisted partitions held by this executor.</summary>
+public interface ICollectionCache
+{
+    /// <summary>
+    /// The rows of a persisted partition: from memory or disk when held; else computed, stored according to the level, and returned. What does not fit into memory goes
+    /// to disk or is not stored, as the level says; blocks of the same collection are never evicted for it.
+    /// </summary>
+    /// <param name="collection">Number of the persisted collection.</param>
+    /// <param name="partition">The partition.</param>
+    /// <param name="level">Where it may be held.</param>
+    /// <param name="rows">How rows become bytes, for the serialized and disk levels and for telling sizes.</param>
+    /// <param name="compute">Computes the rows when they are not held.</param>
+    IEnumerable<T> GetOrCompute<T>(int collection, int partition, StorageLevel level, IRowFormat<T> rows, Func<IEnumerable<T>> compute);
+}
+
+/// <summary>How the rows of a collection become bytes and back.</summary>
+/// <typeparam name="T">The row.</typeparam>
+public interface IRowFormat<T>
+{
+    /// <summary>Appends one row.</summary>
+    void Write(IBufferWriter<byte> output, T row);
+
+    /// <summary>Reads rows until the bytes end.</summary>
+    IEnumerable<T> Read(ReadOnlyMemory<byte> input);
+}
+
+/// <summary>Where a persisted partition may be held.</summary>
+[Flags]
+public enum StorageLevel
+{
+    /// <summary>Nowhere.</summary>
+    None = 0,
+
+    /// <summary>In memory, as objects; not stored when it does not fit, and computed again.</summary>
+    Memory = 1,
+
+    /// <summary>On disk.</summary>
+    Disk = 2,
+
+    /// <summary>In memory, on disk when it does not fit: the default.</summary>
+    MemoryAndDisk = Memory | Disk,
+
+    /// <summary>In memory as bytes: smaller, slower to read. Combine with <see cref="Memory"/>.</summary>
+    Serialized = 4,
+}
+
+/// <summary>A part of a shuffle is missing or corrupt: the map task that wrote it runs again.</summary>
+public sealed class ShuffleFetchException : Exception
+{
+    /// <summary>With the failure to report.</summary>
+    public ShuffleFetchException(FetchFailed failure, Exception? inner = null)
+        : base(failure.Message, inner) => Failure = failure;
+
+    /// <summary>What could not be read, and from where.</summary>
+    public FetchFailed Failure { get; }
+}
+
+/// <summary>Counters that a running attempt fills; become <see cref="TaskMetrics"/> when it ends.</summary>
+public sealed class TaskCounters
+{
+    /// <summary>Rows read from sources.</summary>
+    public long InputRows { get; set; }
+
+    /// <summary>Bytes read from sources.</summary>
+    public long InputBytes { get; set; }
+
+    /// <summary>Rows written to sinks.</summary>
+    public long OutputRows { get; set; }
+
+    /// <summary>Bytes written to sinks.</summary>
+    public long OutputBytes { get; set; }
+
+    /// <summary>Rows read from shuffles.</summary>
+    public long ShuffleReadRows { get; set; }
+
+    /// <summary>Microseconds spent turning code and input into objects.</summary>
+    public long DeserializeMicroseconds { get; set; }
+}
