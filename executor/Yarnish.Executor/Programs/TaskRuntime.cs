@@ -1,5 +1,6 @@
 using System.Buffers;
 using Yarnish.Protocol;
+using Yarnish.Serialization;
 
 namespace Yarnish.Executor;
 
@@ -64,17 +65,6 @@ public interface ICollectionCache
     /// <param name="rows">How rows become bytes, for the serialized and disk levels and for telling sizes.</param>
     /// <param name="compute">Computes the rows when they are not held.</param>
     IEnumerable<T> GetOrCompute<T>(int collection, int partition, StorageLevel level, IRowFormat<T> rows, Func<IEnumerable<T>> compute);
-}
-
-/// <summary>How the rows of a collection become bytes and back.</summary>
-/// <typeparam name="T">The row.</typeparam>
-public interface IRowFormat<T>
-{
-    /// <summary>Appends one row.</summary>
-    void Write(IBufferWriter<byte> output, T row);
-
-    /// <summary>Reads rows until the bytes end.</summary>
-    IEnumerable<T> Read(ReadOnlyMemory<byte> input);
 }
 
 /// <summary>Where a persisted partition may be held.</summary>
