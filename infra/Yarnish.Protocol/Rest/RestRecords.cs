@@ -162,3 +162,11 @@ public sealed record ContainerInfo
 /// <param name="Error">One sentence for people.</param>
 /// <param name="Code">Stable code for programs, such as <c>not-found</c>, <c>unauthorized</c>, <c>invalid</c>, <c>busy</c>.</param>
 public sealed record ErrorInfo(string Error, string Code);
+
+/// <summary><c>POST /api/v1/apps/{id}/kill</c>: the body, which may be left out.</summary>
+/// <param name="Reason">Why, for people; at most 1,000 characters.</param>
+public sealed record KillRequest(string Reason);
+
+/// <summary><c>POST /api/v1/blobs/missing</c>: the question and the answer. Asking also marks the blobs that are there as used just now, so that they stay while a driver prepares its launch.</summary>
+/// <param name="Hashes">Question: the hashes a driver needs, lower-case hexadecimal SHA-256, at most 10,000. Answer: those that are lacking.</param>
+public sealed record BlobList(ImmutableArray<string> Hashes);
