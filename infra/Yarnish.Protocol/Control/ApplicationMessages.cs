@@ -88,7 +88,19 @@ public sealed record UpdateAsks(ApplicationId ApplicationId, long Sequence, Immu
 
     /// <summary>Nodes this application wants nothing on.</summary>
     public ImmutableArray<NodeId> ExcludedNodes { get; init; } = [];
+
+    /// <summary>
+    /// Every container the driver counts as live; null when it does not say. What the resource manager knows better it tells again: a completion for each one
+    /// that is over, the grants of those that are missing. So a lost message of either kind heals with the next update.
+    /// </summary>
+    public ImmutableArray<HeldContainer>? Held { get; init; }
 }
+
+/// <summary>A container that a driver counts as live.</summary>
+/// <param name="ContainerId">The container.</param>
+/// <param name="AskId">The ask it answers.</param>
+/// <param name="NodeId">The node it is on.</param>
+public sealed record HeldContainer(ContainerId ContainerId, long AskId, NodeId NodeId);
 
 /// <summary>A wish for a number of equal containers.</summary>
 /// <param name="AskId">Chosen by the driver, unique in the application.</param>
