@@ -47,7 +47,7 @@ internal sealed class FrameReader(SafeFileHandle file, string what) : IDisposabl
         }
         if (raw.Length < rawLength)
         {
-            ArrayPool<byte>.Shared.Return(raw);
+            ReturnToPool(raw);
             raw = ArrayPool<byte>.Shared.Rent(rawLength);
         }
         if (!BlockFrame.TryDecode(frame, raw, out _))
@@ -62,8 +62,8 @@ internal sealed class FrameReader(SafeFileHandle file, string what) : IDisposabl
     /// <inheritdoc/>
     public void Dispose()
     {
-        ArrayPool<byte>.Shared.Return(encoded);
-        ArrayPool<byte>.Shared.Return(raw);
+        ReturnToPool(encoded);
+        ReturnToPool(raw);
         encoded = raw = [];
     }
 
@@ -79,7 +79,7 @@ internal sealed class FrameReader(SafeFileHandle file, string what) : IDisposabl
         {
             var larger = ArrayPool<byte>.Shared.Rent(target);
             encoded.AsSpan(start, end - start).CopyTo(larger);
-            ArrayPool<byte>.Shared.Return(encoded);
+            ReturnToPool(encoded);
             encoded = larger;
         }
         else
@@ -92,5 +92,13 @@ internal sealed class FrameReader(SafeFileHandle file, string what) : IDisposabl
         position += read;
         remaining = read < target - end ? 0 : remaining - read;
         end += read;
+    }
+
+    private static void ReturnToPool(byte[] array)
+    {
+        if (array.Length > 0)
+        {
+            ArrayPool<byte>.Shared.Return(array);
+        }
     }
 }
