@@ -28,6 +28,9 @@ public sealed record TaskBatch(
     /// <summary>W3C trace context of the stage span; empty when the stage is not traced.</summary>
     public string TraceParent { get; init; } = "";
 
+    /// <summary>For attempts that try again what failed: the span of the try before. Only where the stage is traced.</summary>
+    public IReadOnlyList<AttemptLink> Links { get; init; } = [];
+
     /// <summary>Every attempt up to this one is settled at the driver: its kept result may be forgotten. 0 says nothing.</summary>
     public long SettledUpTo { get; init; }
 }
@@ -38,6 +41,11 @@ public sealed record TaskBatch(
 /// <param name="AttemptNumber">Counts the tries of this partition in this stage attempt from 0.</param>
 /// <param name="Input">Bytes that only this partition needs, such as its slice of a parallelized collection or its file split; often empty.</param>
 public readonly record struct TaskAssignment(TaskAttemptId AttemptId, int Partition, int AttemptNumber, ReadOnlyMemory<byte> Input);
+
+/// <summary>The span that the span of an attempt shall link to.</summary>
+/// <param name="AttemptId">The attempt.</param>
+/// <param name="TraceParent">W3C trace context of the try before.</param>
+public readonly record struct AttemptLink(TaskAttemptId AttemptId, string TraceParent);
 
 /// <summary>A shuffle that a stage reads.</summary>
 /// <param name="ShuffleId">The shuffle.</param>
@@ -63,6 +71,10 @@ public sealed record DropBlocks(IReadOnlyList<ShuffleId> Shuffles, IReadOnlyList
 /// <summary>Answers a hello or beat: the driver is there. An executor that hears nothing for its driver timeout ends itself.</summary>
 /// <param name="DriverEpoch">Epoch of the driver.</param>
 public sealed record DriverAlive(int DriverEpoch) : DriverMessage;
+
+/// <summary>Say <see cref="ExecutorHello"/> again on the connection you have: the driver does not know (any more) what you hold.</summary>
+/// <param name="DriverEpoch">Epoch of the driver.</param>
+public sealed record SayHello(int DriverEpoch) : DriverMessage;
 
 /// <summary>End yourself: finish nothing, report nothing more.</summary>
 /// <param name="Reason">For people.</param>
@@ -118,6 +130,9 @@ public sealed record TaskReport(TaskAttemptId AttemptId, TaskEnd End, TaskMetric
 {
     /// <summary>Block that holds the result when it is large (fetched from the node of the executor); null when inline.</summary>
     public string? ResultBlock { get; init; }
+
+    /// <summary>W3C trace context of the attempt's span when it did not succeed, so that the next try can link to it; empty else.</summary>
+    public string TraceParent { get; init; } = "";
 
     /// <summary>What a map task wrote; null for other tasks.</summary>
     public MapOutput? MapOutput { get; init; }
