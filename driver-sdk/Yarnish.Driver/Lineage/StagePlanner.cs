@@ -1,0 +1,136 @@
+using System.Runtime.InteropServices;
+using Yarnish.Executor;
+using Yarnish.Jobs;
+using Yarnish.Operators;
+
+namespace Yarnish.Lineage;
+
+/// <summary>
+/// Cuts a lineage into stages at its shuffles. Uses its own stacks, not recursion: lineages grow by loops in user code and may be ten thousand steps deep.
+/// </summary>
+internal static class StagePlanner
+{
+    /// <summary>Settles every shuffle the node depends on, deepest first.</summary>
+    public static async Task PrepareAsync(LineageNode root, CancellationToken cancellation)
+    {
+        foreach (var shuffle in ShufflesParentsFirst(root))
+        {
+            await shuffle.PrepareAsync(cancellation).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>The plan of an action on a node. <see cref="PrepareAsync"/> must have run.</summary>
+    public static JobPlan Plan<T>(LineageNode root, string name, ResultAction<T> action, IReadOnlyList<int>? partitions, Action<int, ReadOnlyMemory<byte>> onResult)
+    {
+        var stages = new List<StagePlan>();
+        foreach (var shuffle in ShufflesParentsFirst(root))
+        {
+            stages.Add(Stage(shuffle.Map, graph => new ShuffleMapProgram(graph, shuffle.Shuffle, shuffle.Reducers, shuffle.Write), shuffle));
+        }
+        stages.Add(Stage(root, graph => new ResultProgram<T>(graph, action), null));
+        return new JobPlan { Name = name, Stages = stages, Partitions = partitions, OnResult = onResult };
+    }
+
+    private static StagePlan Stage(LineageNode root, Func<StageGraph, StageProgram> program, ShuffleDependency? output)
+    {
+        var nodes = StepsParentsFirst(root);
+        var indexes = new Dictionary<LineageNode, int>(nodes.Count, ReferenceEqualityComparer.Instance);
+        for (var i = 0; i < nodes.Count; i++)
+        {
+            indexes.Add(nodes[i], i);
+        }
+        var steps = nodes.Select(node => new StageGraph.Step
+        {
+            Operator = node.Operator,
+            Inputs = [.. node.Parents.Select(parent => indexes[parent])],
+            Collection = node.Collection,
+            Level = node.Level,
+        }).ToArray();
+
+        var hasInput = nodes.Any(node => node.Input is not null);
+        return new StagePlan
+        {
+            Name = output is null ? root.ToString() : $"{root} → shuffle {output.Shuffle}",
+            Partitions = root.Partitions,
+            Program = program(new StageGraph(steps)),
+            Output = output is null ? null : (output.Shuffle, output.Reducers),
+            Inputs = [.. nodes.SelectMany(node => node.Shuffles).Select(shuffle => shuffle.Shuffle).Distinct()],
+            PartitionInput = hasInput ? partition => SourceInputs(root, indexes, partition) : null,
+            Persisted = [.. nodes.Where(node => node.Collection is not null).Select(node => node.Collection!.Value)],
+            Indeterminate = output is { Indeterminate: true } && nodes.Any(node => node.Unordered),
+        };
+    }
+
+    /// <summary>The frames of every source that one partition of the root reads.</summary>
+    private static ReadOnlyMemory<byte> SourceInputs(LineageNode root, Dictionary<LineageNode, int> indexes, int partition)
+    {
+        var frames = new List<byte>();
+        var seen = new HashSet<(int, int)>();
+        var stack = new Stack<(LineageNode Node, int Partition)>();
+        stack.Push((root, partition));
+        while (stack.TryPop(out var next))
+        {
+            var (node, index) = next;
+            if (node.Input is { } input && seen.Add((indexes[node], index)))
+            {
+                StageInputs.Append(frames, indexes[node], index, input(index).Span);
+            }
+            if (node.ParentPartitions is { } map)
+            {
+                foreach (var (parent, parentPartition) in map(index))
+                {
+                    stack.Push((node.Parents[parent], parentPartition));
+                }
+            }
+            else
+            {
+                foreach (var parent in node.Parents)
+                {
+                    stack.Push((parent, index));
+                }
+            }
+        }
+        return frames.Count == 0 ? default : CollectionsMarshal.AsSpan(frames).ToArray();
+    }
+
+    /// <summary>The nodes of one stage: <paramref name="root"/> and what it reaches without crossing a shuffle, inputs before readers.</summary>
+    private static List<LineageNode> StepsParentsFirst(LineageNode root) => ParentsFirst(root, node => node.Parents);
+
+    /// <summary>Every shuffle the node depends on, also through other shuffles, written ones before those that read them.</summary>
+    private static List<ShuffleDependency> ShufflesParentsFirst(LineageNode root)
+    {
+        // Shuffles and nodes form one graph; walking it depth first and keeping the shuffles gives the order.
+        var order = ParentsFirst<object>(root, item => item switch
+        {
+            LineageNode node => [.. node.Parents, .. node.Shuffles],
+            ShuffleDependency shuffle => [shuffle.Map],
+            _ => [],
+        });
+        return [.. order.OfType<ShuffleDependency>()];
+    }
+
+    private static List<TItem> ParentsFirst<TItem>(TItem root, Func<TItem, IReadOnlyList<TItem>> parents)
+        where TItem : class
+    {
+        var order = new List<TItem>();
+        var visited = new HashSet<TItem>(ReferenceEqualityComparer.Instance);
+        var stack = new Stack<(TItem Item, int NextParent)>();
+        visited.Add(root);
+        stack.Push((root, 0));
+        while (stack.TryPop(out var top))
+        {
+            var above = parents(top.Item);
+            if (top.NextParent == above.Count)
+            {
+                order.Add(top.Item);
+                continue;
+            }
+            stack.Push((top.Item, top.NextParent + 1));
+            if (visited.Add(above[top.NextParent]))
+            {
+                stack.Push((above[top.NextParent], 0));
+            }
+        }
+        return order;
+    }
+}

@@ -1,0 +1,102 @@
+using System.Runtime.CompilerServices;
+using Yarnish.Lineage;
+using Yarnish.Operators;
+using Yarnish.Serialization;
+
+namespace Yarnish;
+
+public partial class Rdd<T>
+{
+    /// <summary>How often each key occurs. Counted before anything is sent, so only one small pair per key and task crosses the shuffle.</summary>
+    /// <param name="keySelector">The key of a row; needs value equality.</param>
+    /// <param name="partitions">Of the result; null chooses.</param>
+    /// <param name="file">Filled in by the compiler.</param>
+    /// <param name="line">Filled in by the compiler.</param>
+    public Rdd<KeyValuePair<TKey, long>> CountBy<TKey>(
+        Func<T, TKey> keySelector, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull
+    {
+        var callSite = CallSite.Of(file, line);
+        CallSite.RequireTravels(Runner, keySelector, nameof(CountBy), callSite);
+        var partitioner = NewPartitioner<TKey>(partitions);
+        var shuffle = new ShuffleDependency(Runner, Node, partitioner.Partitions, new CountWrite<T, TKey>(partitioner, keySelector));
+        return Shuffled(shuffle, from => new MergeOperator<TKey, long>(from.Shuffle, static (left, right) => left + right), nameof(CountBy), callSite, partitioner);
+    }
+
+    /// <summary>All rows of each key, together. When a sum or a count is what you want, <c>CountBy</c> or <c>ReduceByKey</c> moves far less.</summary>
+    public Rdd<KeyValuePair<TKey, T[]>> GroupBy<TKey>(
+        Func<T, TKey> keySelector, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull => KeyBy(keySelector, file, line).GroupByKey(partitions, file, line);
+
+    /// <summary>Each row once.</summary>
+    public Rdd<T> Distinct(int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+    {
+        var callSite = CallSite.Of(file, line);
+        var partitioner = NewPartitioner<Wrapped<T>>(partitions);
+        var pairs = Derive(new SelectOperator<T, KeyValuePair<Wrapped<T>, byte>>(static row => new(new Wrapped<T>(row), 0)), nameof(Distinct), callSite);
+        var shuffle = new ShuffleDependency(Runner, pairs.Node, partitioner.Partitions,
+            new CombineWrite<Wrapped<T>, byte, byte>(partitioner, static value => value, static (left, _) => left));
+        var merged = Shuffled(shuffle, from => new MergeOperator<Wrapped<T>, byte>(from.Shuffle, static (left, _) => left), nameof(Distinct), callSite);
+        return merged.Derive(new SelectOperator<KeyValuePair<Wrapped<T>, byte>, T>(static pair => pair.Key.Row), nameof(Distinct), callSite);
+    }
+
+    /// <summary>Rows of both collections that share a key, paired.</summary>
+    /// <param name="inner">The other side; of each key its rows are held in memory, so let it be the smaller one.</param>
+    /// <param name="outerKeySelector">Key of a row of this side.</param>
+    /// <param name="innerKeySelector">Key of a row of the other side.</param>
+    /// <param name="resultSelector">What becomes of a pair.</param>
+    /// <param name="partitions">Of the result; null chooses.</param>
+    /// <param name="file">Filled in by the compiler.</param>
+    /// <param name="line">Filled in by the compiler.</param>
+    public Rdd<TResult> Join<TInner, TKey, TResult>(
+        Rdd<TInner> inner, Func<T, TKey> outerKeySelector, Func<TInner, TKey> innerKeySelector, Func<T, TInner, TResult> resultSelector,
+        int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull
+    {
+        ArgumentNullException.ThrowIfNull(inner);
+        var callSite = CallSite.Of(file, line);
+        CallSite.RequireTravels(Runner, resultSelector, nameof(Join), callSite);
+        return KeyBy(outerKeySelector, file, line)
+            .Join(inner.KeyBy(innerKeySelector, file, line), partitions, file, line)
+            .Derive(new SelectOperator<KeyValuePair<TKey, (T Left, TInner Right)>, TResult>(pair => resultSelector(pair.Value.Left, pair.Value.Right)), nameof(Join), callSite);
+    }
+
+    /// <summary>The same rows dealt out evenly over a number of partitions, by a shuffle.</summary>
+    /// <remarks>Which row lands where depends on the order of the input. When the input has no fixed order and a part is lost, everything behind it is computed again.</remarks>
+    public Rdd<T> Repartition(int partitions, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(partitions, 1);
+        _ = RowFormats.For<T>();
+        var shuffle = new ShuffleDependency(Runner, Node, partitions, new RoundRobinWrite<T>(partitions)) { Indeterminate = true };
+        return Shuffled(shuffle, from => new ShuffleReadOperator<T>(from.Shuffle), nameof(Repartition), CallSite.Of(file, line));
+    }
+
+    /// <summary>The rows in ascending order of a key, over all partitions: the first partition holds the smallest. Strings compare by ordinal unless a comparer is given.</summary>
+    public OrderedRdd<T> OrderBy<TKey>(
+        Func<T, TKey> keySelector, IComparer<TKey>? comparer = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
+        Ordered(keySelector, comparer, descending: false, nameof(OrderBy), CallSite.Of(file, line));
+
+    /// <summary>The rows in descending order of a key, see <see cref="OrderBy"/>.</summary>
+    public OrderedRdd<T> OrderByDescending<TKey>(
+        Func<T, TKey> keySelector, IComparer<TKey>? comparer = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
+        Ordered(keySelector, comparer, descending: true, nameof(OrderByDescending), CallSite.Of(file, line));
+
+    private OrderedRdd<T> Ordered<TKey>(Func<T, TKey> keySelector, IComparer<TKey>? comparer, bool descending, string label, string callSite)
+    {
+        CallSite.RequireTravels(Runner, keySelector, label, callSite);
+        return new OrderedRdd<T>(this, new KeyOrder<T, TKey>(keySelector, comparer, descending), label, callSite);
+    }
+
+    internal HashPartitioner<TKey> NewPartitioner<TKey>(int? partitions)
+    {
+        if (partitions is { } wanted)
+        {
+            ArgumentOutOfRangeException.ThrowIfLessThan(wanted, 1, nameof(partitions));
+        }
+        StableHash.RequireKey<TKey>();
+        return new HashPartitioner<TKey>(partitions ?? Math.Max(Runner.DefaultPartitions, 1));
+    }
+}
+
+/// <summary>A row as a key: lets null rows be keys too.</summary>
+internal readonly record struct Wrapped<T>(T Row);

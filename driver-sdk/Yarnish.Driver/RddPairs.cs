@@ -1,0 +1,133 @@
+using System.Runtime.CompilerServices;
+using Yarnish.Lineage;
+using Yarnish.Operators;
+using Yarnish.Serialization;
+
+namespace Yarnish;
+
+/// <summary>What collections of keys and values can do besides.</summary>
+public static class RddPairs
+{
+    /// <summary>One value per key, folded from all its values by an associative function; folded before and after the shuffle.</summary>
+    public static Rdd<KeyValuePair<TKey, TValue>> ReduceByKey<TKey, TValue>(
+        this Rdd<KeyValuePair<TKey, TValue>> source, Func<TValue, TValue, TValue> function, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull
+    {
+        CallSite.RequireTravels(source.Runner, function, nameof(ReduceByKey), CallSite.Of(file, line));
+        return source.Combine(static value => value, function, function, partitions, nameof(ReduceByKey), CallSite.Of(file, line));
+    }
+
+    /// <summary>One accumulator per key: each task starts one from the seed, adds its values, and accumulators of a key are combined behind the shuffle.</summary>
+    public static Rdd<KeyValuePair<TKey, TAccumulate>> AggregateByKey<TKey, TValue, TAccumulate>(
+        this Rdd<KeyValuePair<TKey, TValue>> source, TAccumulate seed, Func<TAccumulate, TValue, TAccumulate> function, Func<TAccumulate, TAccumulate, TAccumulate> combine,
+        int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull
+    {
+        var callSite = CallSite.Of(file, line);
+        CallSite.RequireTravels(source.Runner, function, nameof(AggregateByKey), callSite);
+        CallSite.RequireTravels(source.Runner, combine, nameof(AggregateByKey), callSite);
+        var bytes = Rows.OneToBytes(seed);
+        return source.Combine(value => function(Rows.FromBytes<TAccumulate>(bytes), value), function, combine, partitions, nameof(AggregateByKey), callSite);
+    }
+
+    /// <summary>All values of each key, in the order of the input.</summary>
+    public static Rdd<KeyValuePair<TKey, TValue[]>> GroupByKey<TKey, TValue>(
+        this Rdd<KeyValuePair<TKey, TValue>> source, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        var partitioner = source.NewPartitioner<TKey>(partitions);
+        return source.Shuffled(source.ShuffleBy(partitioner), from => new GroupOperator<TKey, TValue>(from.Shuffle), nameof(GroupByKey), CallSite.Of(file, line), partitioner, unordered: false);
+    }
+
+    /// <summary>Pairs of values that share a key. The right side's values are held in memory, partition by partition: let it be the smaller one. A side that is partitioned the right way already is not shuffled.</summary>
+    public static Rdd<KeyValuePair<TKey, (TLeft Left, TRight Right)>> Join<TKey, TLeft, TRight>(
+        this Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull =>
+        CoPartitioned<TKey, TLeft, TRight, (TLeft, TRight)>(
+            left, right, static (one, two) => new JoinOperator<TKey, TLeft, TRight>(one?.Shuffle, two?.Shuffle), partitions, nameof(Join), CallSite.Of(file, line));
+
+    /// <summary>Both sides' values of each key that occurs on either side.</summary>
+    public static Rdd<KeyValuePair<TKey, (TLeft[] Left, TRight[] Right)>> CoGroup<TKey, TLeft, TRight>(
+        this Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull =>
+        CoPartitioned<TKey, TLeft, TRight, (TLeft[], TRight[])>(
+            left, right, static (one, two) => new CoGroupOperator<TKey, TLeft, TRight>(one?.Shuffle, two?.Shuffle), partitions, nameof(CoGroup), CallSite.Of(file, line));
+
+    /// <summary>The same pairs with another value each; what is known about the partitioning stays true.</summary>
+    public static Rdd<KeyValuePair<TKey, TResult>> SelectValues<TKey, TValue, TResult>(
+        this Rdd<KeyValuePair<TKey, TValue>> source, Func<TValue, TResult> selector, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        CallSite.RequireTravels(source.Runner, selector, nameof(SelectValues), CallSite.Of(file, line));
+        return source.Derive(
+            new SelectOperator<KeyValuePair<TKey, TValue>, KeyValuePair<TKey, TResult>>(pair => new(pair.Key, selector(pair.Value))),
+            nameof(SelectValues), CallSite.Of(file, line), source.Partitioner);
+    }
+
+    /// <summary>The keys, one per pair.</summary>
+    public static Rdd<TKey> Keys<TKey, TValue>(this Rdd<KeyValuePair<TKey, TValue>> source, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return source.Derive(new SelectOperator<KeyValuePair<TKey, TValue>, TKey>(static pair => pair.Key), nameof(Keys), CallSite.Of(file, line));
+    }
+
+    /// <summary>The values, one per pair.</summary>
+    public static Rdd<TValue> Values<TKey, TValue>(this Rdd<KeyValuePair<TKey, TValue>> source, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        return source.Derive(new SelectOperator<KeyValuePair<TKey, TValue>, TValue>(static pair => pair.Value), nameof(Values), CallSite.Of(file, line));
+    }
+
+    private static Rdd<KeyValuePair<TKey, TCombined>> Combine<TKey, TValue, TCombined>(
+        this Rdd<KeyValuePair<TKey, TValue>> source, Func<TValue, TCombined> create, Func<TCombined, TValue, TCombined> merge, Func<TCombined, TCombined, TCombined> mergeCombined,
+        int? partitions, string label, string callSite)
+        where TKey : notnull
+    {
+        _ = RowFormats.For<KeyValuePair<TKey, TCombined>>();
+        var partitioner = source.NewPartitioner<TKey>(partitions);
+        var shuffle = new ShuffleDependency(source.Runner, source.Node, partitioner.Partitions, new CombineWrite<TKey, TValue, TCombined>(partitioner, create, merge));
+        return source.Shuffled(shuffle, from => new MergeOperator<TKey, TCombined>(from.Shuffle, mergeCombined), label, callSite, partitioner);
+    }
+
+    private static Rdd<KeyValuePair<TKey, TResult>> CoPartitioned<TKey, TLeft, TRight, TResult>(
+        Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right,
+        Func<ShuffleDependency?, ShuffleDependency?, Operator<KeyValuePair<TKey, TResult>>> read, int? partitions, string label, string callSite)
+        where TKey : notnull
+    {
+        ArgumentNullException.ThrowIfNull(left);
+        ArgumentNullException.ThrowIfNull(right);
+        left.RequireSameSession(right.Runner);
+        // When nobody asks for a number, what is there decides: a side that is partitioned already stays where it is.
+        var partitioner = partitions is null
+            ? left.Partitioner as KeyPartitioner<TKey> ?? right.Partitioner as KeyPartitioner<TKey> ?? left.NewPartitioner<TKey>(null)
+            : left.NewPartitioner<TKey>(partitions);
+        var leftShuffle = partitioner.Equals(left.Partitioner) ? null : left.ShuffleBy(partitioner);
+        var rightShuffle = partitioner.Equals(right.Partitioner) ? null : right.ShuffleBy(partitioner);
+        var parents = new List<LineageNode>();
+        if (leftShuffle is null)
+        {
+            parents.Add(left.Node);
+        }
+        if (rightShuffle is null)
+        {
+            parents.Add(right.Node);
+        }
+        return new Rdd<KeyValuePair<TKey, TResult>>(left.Runner, new LineageNode
+        {
+            Operator = read(leftShuffle, rightShuffle),
+            Partitions = partitioner.Partitions,
+            Label = label,
+            CallSite = callSite,
+            Parents = parents,
+            Shuffles = [.. new[] { leftShuffle, rightShuffle }.OfType<ShuffleDependency>()],
+            Unordered = parents.Any(parent => parent.Unordered),
+        }, partitioner);
+    }
+
+    private static ShuffleDependency ShuffleBy<TKey, TValue>(this Rdd<KeyValuePair<TKey, TValue>> source, KeyPartitioner<TKey> partitioner)
+    {
+        _ = RowFormats.For<KeyValuePair<TKey, TValue>>();
+        return new ShuffleDependency(source.Runner, source.Node, partitioner.Partitions, new PairWrite<TKey, TValue>(partitioner));
+    }
+}
