@@ -28,16 +28,16 @@ public sealed class OrderedRdd<T> : Rdd<T>
     /// <summary>Rows that the order so far leaves equal, in ascending order of a further key.</summary>
     public OrderedRdd<T> ThenBy<TKey>(
         Func<T, TKey> keySelector, IComparer<TKey>? comparer = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
-        Then(keySelector, comparer, descending: false, nameof(ThenBy), CallSite.Of(file, line));
+        Then(keySelector, comparer, descending: false, nameof(ThenBy), SourceLocation.Of(file, line));
 
     /// <summary>Rows that the order so far leaves equal, in descending order of a further key.</summary>
     public OrderedRdd<T> ThenByDescending<TKey>(
         Func<T, TKey> keySelector, IComparer<TKey>? comparer = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
-        Then(keySelector, comparer, descending: true, nameof(ThenByDescending), CallSite.Of(file, line));
+        Then(keySelector, comparer, descending: true, nameof(ThenByDescending), SourceLocation.Of(file, line));
 
     private OrderedRdd<T> Then<TKey>(Func<T, TKey> keySelector, IComparer<TKey>? comparer, bool descending, string label, string callSite)
     {
-        CallSite.RequireTravels(Runner, keySelector, label, callSite);
+        SourceLocation.RequireTravels(Runner, keySelector, label, callSite);
         return new OrderedRdd<T>(source, new ThenOrder<T>(order, new KeyOrder<T, TKey>(keySelector, comparer, descending)), label, callSite);
     }
 

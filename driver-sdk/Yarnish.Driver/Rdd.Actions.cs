@@ -50,7 +50,7 @@ public partial class Rdd<T>
     /// <exception cref="InvalidOperationException">There are no rows.</exception>
     public async Task<T> ReduceAsync(Func<T, T, T> function, CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
-        CallSite.RequireTravels(Runner, function, nameof(ReduceAsync), CallSite.Of(file, line));
+        SourceLocation.RequireTravels(Runner, function, nameof(ReduceAsync), SourceLocation.Of(file, line));
         var parts = await PartsAsync(new ReduceAction<T>(function), Name(file, line), null, cancellation).ConfigureAwait(false);
         var folded = Decode(parts);
         return folded.Length > 0 ? folded.Aggregate(function) : throw new InvalidOperationException("ReduceAsync: the collection has no rows. Use AggregateAsync, which has a seed.");
@@ -68,7 +68,7 @@ public partial class Rdd<T>
         CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
         ArgumentNullException.ThrowIfNull(combine);
-        CallSite.RequireTravels(Runner, function, nameof(AggregateAsync), CallSite.Of(file, line));
+        SourceLocation.RequireTravels(Runner, function, nameof(AggregateAsync), SourceLocation.Of(file, line));
         var parts = await PartsAsync(new AggregateAction<T, TAccumulate>(seed, function), Name(file, line), null, cancellation).ConfigureAwait(false);
         return parts.Select(part => Rows.FromBytes<TAccumulate>(part)).Aggregate(seed, combine);
     }
@@ -77,7 +77,7 @@ public partial class Rdd<T>
     public Task ForEachPartitionAsync(
         Action<IEnumerable<T>> action, CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
-        CallSite.RequireTravels(Runner, action, nameof(ForEachPartitionAsync), CallSite.Of(file, line));
+        SourceLocation.RequireTravels(Runner, action, nameof(ForEachPartitionAsync), SourceLocation.Of(file, line));
         return RunAsync(new ForEachPartitionAction<T>(action, null), Name(file, line), null, static (_, _) => { }, cancellation);
     }
 
@@ -85,7 +85,7 @@ public partial class Rdd<T>
     public Task ForEachPartitionAsync(
         Func<IEnumerable<T>, Task> action, CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
-        CallSite.RequireTravels(Runner, action, nameof(ForEachPartitionAsync), CallSite.Of(file, line));
+        SourceLocation.RequireTravels(Runner, action, nameof(ForEachPartitionAsync), SourceLocation.Of(file, line));
         return RunAsync(new ForEachPartitionAction<T>(null, action), Name(file, line), null, static (_, _) => { }, cancellation);
     }
 
@@ -176,5 +176,5 @@ public partial class Rdd<T>
         return [.. parts.SelectMany(format.Read)];
     }
 
-    private static string Name(string file, int line, [CallerMemberName] string action = "") => $"{action} at {CallSite.Of(file, line)}";
+    private static string Name(string file, int line, [CallerMemberName] string action = "") => $"{action} at {SourceLocation.Of(file, line)}";
 }

@@ -16,8 +16,8 @@ public partial class Rdd<T>
         Func<T, TKey> keySelector, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
         where TKey : notnull
     {
-        var callSite = CallSite.Of(file, line);
-        CallSite.RequireTravels(Runner, keySelector, nameof(CountBy), callSite);
+        var callSite = SourceLocation.Of(file, line);
+        SourceLocation.RequireTravels(Runner, keySelector, nameof(CountBy), callSite);
         var partitioner = NewPartitioner<TKey>(partitions);
         var shuffle = new ShuffleDependency(Runner, Node, partitioner.Partitions, new CountWrite<T, TKey>(partitioner, keySelector));
         return Shuffled(shuffle, from => new MergeOperator<TKey, long>(from.Shuffle, static (left, right) => left + right), nameof(CountBy), callSite, partitioner);
@@ -31,7 +31,7 @@ public partial class Rdd<T>
     /// <summary>Each row once.</summary>
     public Rdd<T> Distinct(int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
-        var callSite = CallSite.Of(file, line);
+        var callSite = SourceLocation.Of(file, line);
         var partitioner = NewPartitioner<Wrapped<T>>(partitions);
         var pairs = Derive(new SelectOperator<T, KeyValuePair<Wrapped<T>, byte>>(static row => new(new Wrapped<T>(row), 0)), nameof(Distinct), callSite);
         var shuffle = new ShuffleDependency(Runner, pairs.Node, partitioner.Partitions,
@@ -54,8 +54,8 @@ public partial class Rdd<T>
         where TKey : notnull
     {
         ArgumentNullException.ThrowIfNull(inner);
-        var callSite = CallSite.Of(file, line);
-        CallSite.RequireTravels(Runner, resultSelector, nameof(Join), callSite);
+        var callSite = SourceLocation.Of(file, line);
+        SourceLocation.RequireTravels(Runner, resultSelector, nameof(Join), callSite);
         return KeyBy(outerKeySelector, file, line)
             .Join(inner.KeyBy(innerKeySelector, file, line), partitions, file, line)
             .Derive(new SelectOperator<KeyValuePair<TKey, (T Left, TInner Right)>, TResult>(pair => resultSelector(pair.Value.Left, pair.Value.Right)), nameof(Join), callSite);
@@ -68,22 +68,22 @@ public partial class Rdd<T>
         ArgumentOutOfRangeException.ThrowIfLessThan(partitions, 1);
         _ = RowFormats.For<T>();
         var shuffle = new ShuffleDependency(Runner, Node, partitions, new RoundRobinWrite<T>(partitions)) { Indeterminate = true };
-        return Shuffled(shuffle, from => new ShuffleReadOperator<T>(from.Shuffle), nameof(Repartition), CallSite.Of(file, line));
+        return Shuffled(shuffle, from => new ShuffleReadOperator<T>(from.Shuffle), nameof(Repartition), SourceLocation.Of(file, line));
     }
 
     /// <summary>The rows in ascending order of a key, over all partitions: the first partition holds the smallest. Strings compare by ordinal unless a comparer is given.</summary>
     public OrderedRdd<T> OrderBy<TKey>(
         Func<T, TKey> keySelector, IComparer<TKey>? comparer = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
-        Ordered(keySelector, comparer, descending: false, nameof(OrderBy), CallSite.Of(file, line));
+        Ordered(keySelector, comparer, descending: false, nameof(OrderBy), SourceLocation.Of(file, line));
 
     /// <summary>The rows in descending order of a key, see <see cref="OrderBy"/>.</summary>
     public OrderedRdd<T> OrderByDescending<TKey>(
         Func<T, TKey> keySelector, IComparer<TKey>? comparer = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
-        Ordered(keySelector, comparer, descending: true, nameof(OrderByDescending), CallSite.Of(file, line));
+        Ordered(keySelector, comparer, descending: true, nameof(OrderByDescending), SourceLocation.Of(file, line));
 
     private OrderedRdd<T> Ordered<TKey>(Func<T, TKey> keySelector, IComparer<TKey>? comparer, bool descending, string label, string callSite)
     {
-        CallSite.RequireTravels(Runner, keySelector, label, callSite);
+        SourceLocation.RequireTravels(Runner, keySelector, label, callSite);
         return new OrderedRdd<T>(this, new KeyOrder<T, TKey>(keySelector, comparer, descending), label, callSite);
     }
 

@@ -52,7 +52,7 @@ public partial class Rdd<T> : IDriverOnly
     public Rdd<TResult> SelectMany<TMiddle, TResult>(
         Func<T, IEnumerable<TMiddle>> selector, Func<T, TMiddle, TResult> resultSelector, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
-        CallSite.RequireTravels(Runner, resultSelector, nameof(SelectMany), CallSite.Of(file, line));
+        SourceLocation.RequireTravels(Runner, resultSelector, nameof(SelectMany), SourceLocation.Of(file, line));
         return Narrow(selector, new SelectManyResultOperator<T, TMiddle, TResult>(selector, resultSelector), file, line);
     }
 
@@ -73,8 +73,8 @@ public partial class Rdd<T> : IDriverOnly
     /// <summary>Each row with a key computed from it.</summary>
     public Rdd<KeyValuePair<TKey, T>> KeyBy<TKey>(Func<T, TKey> keySelector, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
-        CallSite.RequireTravels(Runner, keySelector, nameof(KeyBy), CallSite.Of(file, line));
-        return Derive(new SelectOperator<T, KeyValuePair<TKey, T>>(row => new(keySelector(row), row)), nameof(KeyBy), CallSite.Of(file, line));
+        SourceLocation.RequireTravels(Runner, keySelector, nameof(KeyBy), SourceLocation.Of(file, line));
+        return Derive(new SelectOperator<T, KeyValuePair<TKey, T>>(row => new(keySelector(row), row)), nameof(KeyBy), SourceLocation.Of(file, line));
     }
 
     /// <summary>The rows of both, this one's first. Equal rows stay, as with LINQ's <c>Concat</c> and SQL's <c>UNION ALL</c>; add <see cref="Distinct"/> for a set.</summary>
@@ -96,7 +96,7 @@ public partial class Rdd<T> : IDriverOnly
             Operator = new UnionOperator<T>(first),
             Partitions = partitions,
             Label = nameof(Union),
-            CallSite = CallSite.Of(file, line),
+            CallSite = SourceLocation.Of(file, line),
             Parents = parents,
             ParentPartitions = partition => [UnionOperator<T>.Locate(first, partition)],
             Unordered = parents.Any(parent => parent.Unordered),
@@ -116,13 +116,13 @@ public partial class Rdd<T> : IDriverOnly
         {
             throw new ArgumentException($"Zip needs the same number of partitions on both sides; here are {Partitions} and {other.Partitions}.", nameof(other));
         }
-        CallSite.RequireTravels(Runner, resultSelector, nameof(Zip), CallSite.Of(file, line));
+        SourceLocation.RequireTravels(Runner, resultSelector, nameof(Zip), SourceLocation.Of(file, line));
         return new Rdd<TResult>(Runner, new LineageNode
         {
             Operator = new ZipOperator<T, TOther, TResult>(resultSelector),
             Partitions = Partitions,
             Label = nameof(Zip),
-            CallSite = CallSite.Of(file, line),
+            CallSite = SourceLocation.Of(file, line),
             Parents = [Node, other.Node],
             Unordered = Node.Unordered || other.Node.Unordered,
         });
@@ -145,7 +145,7 @@ public partial class Rdd<T> : IDriverOnly
             Operator = new CoalesceOperator<T>(inputs, partitions),
             Partitions = partitions,
             Label = nameof(Coalesce),
-            CallSite = CallSite.Of(file, line),
+            CallSite = SourceLocation.Of(file, line),
             Parents = [Node],
             ParentPartitions = partition => RunOf(partition),
             Unordered = Node.Unordered,
@@ -200,8 +200,8 @@ public partial class Rdd<T> : IDriverOnly
 
     private Rdd<TResult> Narrow<TResult>(Delegate function, Operator<TResult> step, string file, int line, object? partitioner = null, [CallerMemberName] string label = "")
     {
-        var callSite = CallSite.Of(file, line);
-        CallSite.RequireTravels(Runner, function, label, callSite);
+        var callSite = SourceLocation.Of(file, line);
+        SourceLocation.RequireTravels(Runner, function, label, callSite);
         return Derive(step, label, callSite, partitioner);
     }
 

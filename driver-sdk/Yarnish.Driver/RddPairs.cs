@@ -13,8 +13,8 @@ public static class RddPairs
         this Rdd<KeyValuePair<TKey, TValue>> source, Func<TValue, TValue, TValue> function, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
         where TKey : notnull
     {
-        CallSite.RequireTravels(source.Runner, function, nameof(ReduceByKey), CallSite.Of(file, line));
-        return source.Combine(static value => value, function, function, partitions, nameof(ReduceByKey), CallSite.Of(file, line));
+        SourceLocation.RequireTravels(source.Runner, function, nameof(ReduceByKey), SourceLocation.Of(file, line));
+        return source.Combine(static value => value, function, function, partitions, nameof(ReduceByKey), SourceLocation.Of(file, line));
     }
 
     /// <summary>One accumulator per key: each task starts one from the seed, adds its values, and accumulators of a key are combined behind the shuffle.</summary>
@@ -23,9 +23,9 @@ public static class RddPairs
         int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
         where TKey : notnull
     {
-        var callSite = CallSite.Of(file, line);
-        CallSite.RequireTravels(source.Runner, function, nameof(AggregateByKey), callSite);
-        CallSite.RequireTravels(source.Runner, combine, nameof(AggregateByKey), callSite);
+        var callSite = SourceLocation.Of(file, line);
+        SourceLocation.RequireTravels(source.Runner, function, nameof(AggregateByKey), callSite);
+        SourceLocation.RequireTravels(source.Runner, combine, nameof(AggregateByKey), callSite);
         var bytes = Rows.OneToBytes(seed);
         return source.Combine(value => function(Rows.FromBytes<TAccumulate>(bytes), value), function, combine, partitions, nameof(AggregateByKey), callSite);
     }
@@ -37,7 +37,7 @@ public static class RddPairs
     {
         ArgumentNullException.ThrowIfNull(source);
         var partitioner = source.NewPartitioner<TKey>(partitions);
-        return source.Shuffled(source.ShuffleBy(partitioner), from => new GroupOperator<TKey, TValue>(from.Shuffle), nameof(GroupByKey), CallSite.Of(file, line), partitioner, unordered: false);
+        return source.Shuffled(source.ShuffleBy(partitioner), from => new GroupOperator<TKey, TValue>(from.Shuffle), nameof(GroupByKey), SourceLocation.Of(file, line), partitioner, unordered: false);
     }
 
     /// <summary>Pairs of values that share a key. The right side's values are held in memory, partition by partition: let it be the smaller one. A side that is partitioned the right way already is not shuffled.</summary>
@@ -45,38 +45,38 @@ public static class RddPairs
         this Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
         where TKey : notnull =>
         CoPartitioned<TKey, TLeft, TRight, (TLeft, TRight)>(
-            left, right, static (one, two) => new JoinOperator<TKey, TLeft, TRight>(one?.Shuffle, two?.Shuffle), partitions, nameof(Join), CallSite.Of(file, line));
+            left, right, static (one, two) => new JoinOperator<TKey, TLeft, TRight>(one?.Shuffle, two?.Shuffle), partitions, nameof(Join), SourceLocation.Of(file, line));
 
     /// <summary>Both sides' values of each key that occurs on either side.</summary>
     public static Rdd<KeyValuePair<TKey, (TLeft[] Left, TRight[] Right)>> CoGroup<TKey, TLeft, TRight>(
         this Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
         where TKey : notnull =>
         CoPartitioned<TKey, TLeft, TRight, (TLeft[], TRight[])>(
-            left, right, static (one, two) => new CoGroupOperator<TKey, TLeft, TRight>(one?.Shuffle, two?.Shuffle), partitions, nameof(CoGroup), CallSite.Of(file, line));
+            left, right, static (one, two) => new CoGroupOperator<TKey, TLeft, TRight>(one?.Shuffle, two?.Shuffle), partitions, nameof(CoGroup), SourceLocation.Of(file, line));
 
     /// <summary>The same pairs with another value each; what is known about the partitioning stays true.</summary>
     public static Rdd<KeyValuePair<TKey, TResult>> SelectValues<TKey, TValue, TResult>(
         this Rdd<KeyValuePair<TKey, TValue>> source, Func<TValue, TResult> selector, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
         ArgumentNullException.ThrowIfNull(source);
-        CallSite.RequireTravels(source.Runner, selector, nameof(SelectValues), CallSite.Of(file, line));
+        SourceLocation.RequireTravels(source.Runner, selector, nameof(SelectValues), SourceLocation.Of(file, line));
         return source.Derive(
             new SelectOperator<KeyValuePair<TKey, TValue>, KeyValuePair<TKey, TResult>>(pair => new(pair.Key, selector(pair.Value))),
-            nameof(SelectValues), CallSite.Of(file, line), source.Partitioner);
+            nameof(SelectValues), SourceLocation.Of(file, line), source.Partitioner);
     }
 
     /// <summary>The keys, one per pair.</summary>
     public static Rdd<TKey> Keys<TKey, TValue>(this Rdd<KeyValuePair<TKey, TValue>> source, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return source.Derive(new SelectOperator<KeyValuePair<TKey, TValue>, TKey>(static pair => pair.Key), nameof(Keys), CallSite.Of(file, line));
+        return source.Derive(new SelectOperator<KeyValuePair<TKey, TValue>, TKey>(static pair => pair.Key), nameof(Keys), SourceLocation.Of(file, line));
     }
 
     /// <summary>The values, one per pair.</summary>
     public static Rdd<TValue> Values<TKey, TValue>(this Rdd<KeyValuePair<TKey, TValue>> source, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
         ArgumentNullException.ThrowIfNull(source);
-        return source.Derive(new SelectOperator<KeyValuePair<TKey, TValue>, TValue>(static pair => pair.Value), nameof(Values), CallSite.Of(file, line));
+        return source.Derive(new SelectOperator<KeyValuePair<TKey, TValue>, TValue>(static pair => pair.Value), nameof(Values), SourceLocation.Of(file, line));
     }
 
     private static Rdd<KeyValuePair<TKey, TCombined>> Combine<TKey, TValue, TCombined>(

@@ -4,7 +4,7 @@ using Yarnish.Serialization;
 namespace Yarnish.Lineage;
 
 /// <summary>Where the user wrote a transformation or action.</summary>
-internal static class CallSite
+internal static class SourceLocation
 {
     /// <summary><c>Program.cs:12</c>; the file alone without its folders, which differ between machines.</summary>
     public static string Of(string file, int line) => line == 0 ? "unknown" : $"{file.AsSpan(file.LastIndexOfAny(['/', '\\']) + 1)}:{line}";

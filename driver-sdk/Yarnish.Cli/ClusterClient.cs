@@ -1,0 +1,129 @@
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text.Json;
+using Yarnish.Protocol;
+
+namespace Yarnish.Cli;
+
+/// <summary>Talks to the resource manager's REST interface, and turns every failure into one message and exit code.</summary>
+internal sealed class ClusterClient : IDisposable
+{
+    private readonly ClusterSettings settings;
+    private readonly HttpClient http;
+
+    public ClusterClient(ClusterSettings settings)
+    {
+        this.settings = settings;
+        if (!Uri.TryCreate(settings.Address + "/", UriKind.Absolute, out var address) || address.Scheme is not ("http" or "https"))
+        {
+            throw new CommandException(ExitCodes.Usage, $"'{settings.Address}' is not the address of a resource manager. It must be a URL such as {ClusterSettings.DefaultAddress}.");
+        }
+        http = new HttpClient { BaseAddress = address, Timeout = TimeSpan.FromSeconds(30) };
+        if (ClusterSecret.ApiToken(settings.Secret) is { Length: > 0 } token)
+        {
+            http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        }
+    }
+
+    public Task<ClusterInfo> ClusterAsync(CancellationToken cancellation) => GetAsync<ClusterInfo>("api/v1/cluster", cancellation);
+
+    public Task<NodeInfo[]> NodesAsync(CancellationToken cancellation) => GetAsync<NodeInfo[]>("api/v1/nodes", cancellation);
+
+    public Task<ApplicationInfo[]> ApplicationsAsync(CancellationToken cancellation) => GetAsync<ApplicationInfo[]>("api/v1/apps", cancellation);
+
+    public Task<ApplicationInfo> ApplicationAsync(string id, CancellationToken cancellation) => GetAsync<ApplicationInfo>($"api/v1/apps/{Uri.EscapeDataString(id)}", cancellation);
+
+    public Task<ContainerInfo[]> ContainersAsync(string application, CancellationToken cancellation) =>
+        GetAsync<ContainerInfo[]>($"api/v1/apps/{Uri.EscapeDataString(application)}/containers", cancellation);
+
+    public async Task KillAsync(string application, string reason, CancellationToken cancellation)
+    {
+        using var response = await SendAsync(
+            () => http.PostAsJsonAsync($"api/v1/apps/{Uri.EscapeDataString(application)}/kill", new KillRequest { Reason = reason }, ProtocolJson.Options, cancellation), cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>Copies a log of a container to the output; with <paramref name="follow"/> until the container ends or the user stops.</summary>
+    public async Task<bool> CopyLogAsync(ContainerInfo container, string stream, bool follow, Stream output, CancellationToken cancellation)
+    {
+        var url = $"{container.NodeUrl.TrimEnd('/')}/containers/{container.Id}/logs/{stream}?follow={(follow ? "true" : "false")}";
+        using var request = new HttpRequestMessage(HttpMethod.Get, url);
+        request.Headers.Authorization = http.DefaultRequestHeaders.Authorization;
+        try
+        {
+            using var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellation).ConfigureAwait(false);
+            if (!response.IsSuccessStatusCode)
+            {
+                return false;
+            }
+            await response.Content.CopyToAsync(output, cancellation).ConfigureAwait(false);
+            return true;
+        }
+        catch (HttpRequestException)
+        {
+            return false;
+        }
+    }
+
+    public void Dispose() => http.Dispose();
+
+    private async Task<T> GetAsync<T>(string path, CancellationToken cancellation)
+    {
+        using var response = await SendAsync(() => http.GetAsync(path, cancellation), cancellation).ConfigureAwait(false);
+        try
+        {
+            return await response.Content.ReadFromJsonAsync<T>(ProtocolJson.Options, cancellation).ConfigureAwait(false) ?? throw new JsonException("the answer is empty");
+        }
+        catch (JsonException error)
+        {
+            throw new CommandException(ExitCodes.Unreachable, $"{settings.Address} answers, but not as a Yarnish resource manager: {error.Message} Check the address and the versions.");
+        }
+    }
+
+    private async Task<HttpResponseMessage> SendAsync(Func<Task<HttpResponseMessage>> send, CancellationToken cancellation)
+    {
+        HttpResponseMessage response;
+        try
+        {
+            response = await send().ConfigureAwait(false);
+        }
+        catch (HttpRequestException error)
+        {
+            throw new CommandException(
+                ExitCodes.Unreachable, $"No resource manager answers at {settings.Address}: {error.Message} Start one with 'yarnish up', or name another with --address or Yarnish__Address.");
+        }
+        catch (TaskCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            throw new CommandException(ExitCodes.Timeout, $"The resource manager at {settings.Address} did not answer within {http.Timeout.TotalSeconds:0} s.");
+        }
+        if (response.IsSuccessStatusCode)
+        {
+            return response;
+        }
+        using (response)
+        {
+            var detail = await ReadErrorAsync(response, cancellation).ConfigureAwait(false);
+            throw response.StatusCode switch
+            {
+                HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden => new CommandException(
+                    ExitCodes.NoPermission, $"The resource manager at {settings.Address} refuses the request: {detail} Set the cluster's secret in Yarnish__Secret."),
+                HttpStatusCode.NotFound or HttpStatusCode.Conflict => new CommandException(ExitCodes.NotFound, detail),
+                HttpStatusCode.BadRequest => new CommandException(ExitCodes.Usage, detail),
+                _ => new CommandException(ExitCodes.Unreachable, $"The resource manager at {settings.Address} answered {(int)response.StatusCode}: {detail}"),
+            };
+        }
+    }
+
+    private static async Task<string> ReadErrorAsync(HttpResponseMessage response, CancellationToken cancellation)
+    {
+        try
+        {
+            var error = await response.Content.ReadFromJsonAsync<ErrorInfo>(ProtocolJson.Options, cancellation).ConfigureAwait(false);
+            return error?.Error ?? response.ReasonPhrase ?? "";
+        }
+        catch (JsonException)
+        {
+            return response.ReasonPhrase ?? "";
+        }
+    }
+}

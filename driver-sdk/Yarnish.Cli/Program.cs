@@ -1,0 +1,27 @@
+using System.CommandLine;
+using Yarnish.Cli;
+using Yarnish.Cli.Commands;
+
+var root = new RootCommand("Runs distributed .NET programs on a fleet, and shows what they do.")
+{
+    CommandRunner.Address,
+    CommandRunner.Secret,
+    CommandRunner.Json,
+    UpCommand.Create(),
+    RunCommand.Create(),
+    ApplicationCommands.Create(),
+    NodeCommands.Create(),
+};
+
+var parsed = root.Parse(args);
+if (parsed.Errors.Count > 0)
+{
+    foreach (var error in parsed.Errors)
+    {
+        Console.Error.WriteLine("error: " + error.Message);
+    }
+    Console.Error.WriteLine($"See 'yarnish {string.Join(' ', args.TakeWhile(argument => !argument.StartsWith('-')).Take(2))} --help'.".Replace("yarnish  ", "yarnish ", StringComparison.Ordinal));
+    return ExitCodes.Usage;
+}
+// Commands tidy up by themselves when they are interrupted; they get the time they need.
+return await parsed.InvokeAsync(new InvocationConfiguration { ProcessTerminationTimeout = Timeout.InfiniteTimeSpan });
