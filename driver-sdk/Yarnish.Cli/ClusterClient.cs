@@ -40,7 +40,7 @@ internal sealed class ClusterClient : IDisposable
     public async Task KillAsync(string application, string reason, CancellationToken cancellation)
     {
         using var response = await SendAsync(
-            () => http.PostAsJsonAsync($"api/v1/apps/{Uri.EscapeDataString(application)}/kill", new KillRequest { Reason = reason }, ProtocolJson.Options, cancellation), cancellation).ConfigureAwait(false);
+            () => http.PostAsJsonAsync($"api/v1/apps/{Uri.EscapeDataString(application)}/kill", new KillRequest(reason), ProtocolJson.Options, cancellation), cancellation).ConfigureAwait(false);
     }
 
     /// <summary>Copies a log of a container to the output; with <paramref name="follow"/> until the container ends or the user stops.</summary>

@@ -18,7 +18,7 @@ public partial class Rdd<T>
     {
         var callSite = SourceLocation.Of(file, line);
         SourceLocation.RequireTravels(Runner, keySelector, nameof(CountBy), callSite);
-        var partitioner = NewPartitioner<TKey>(partitions);
+        var partitioner = NewPartitioner<TKey>(partitions, nameof(CountBy), callSite);
         var shuffle = new ShuffleDependency(Runner, Node, partitioner.Partitions, new CountWrite<T, TKey>(partitioner, keySelector));
         return Shuffled(shuffle, from => new MergeOperator<TKey, long>(from.Shuffle, static (left, right) => left + right), nameof(CountBy), callSite, partitioner);
     }
@@ -32,7 +32,7 @@ public partial class Rdd<T>
     public Rdd<T> Distinct(int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
         var callSite = SourceLocation.Of(file, line);
-        var partitioner = NewPartitioner<Wrapped<T>>(partitions);
+        var partitioner = NewPartitioner<Wrapped<T>>(partitions, nameof(Distinct), callSite);
         var pairs = Derive(new SelectOperator<T, KeyValuePair<Wrapped<T>, byte>>(static row => new(new Wrapped<T>(row), 0)), nameof(Distinct), callSite);
         var shuffle = new ShuffleDependency(Runner, pairs.Node, partitioner.Partitions,
             new CombineWrite<Wrapped<T>, byte, byte>(partitioner, static value => value, static (left, _) => left));
@@ -87,13 +87,13 @@ public partial class Rdd<T>
         return new OrderedRdd<T>(this, new KeyOrder<T, TKey>(keySelector, comparer, descending), label, callSite);
     }
 
-    internal HashPartitioner<TKey> NewPartitioner<TKey>(int? partitions)
+    internal HashPartitioner<TKey> NewPartitioner<TKey>(int? partitions, string operation, string callSite)
     {
         if (partitions is { } wanted)
         {
             ArgumentOutOfRangeException.ThrowIfLessThan(wanted, 1, nameof(partitions));
         }
-        StableHash.RequireKey<TKey>();
+        StableHash.Require<TKey>(operation, callSite);
         return new HashPartitioner<TKey>(partitions ?? Math.Max(Runner.DefaultPartitions, 1));
     }
 }

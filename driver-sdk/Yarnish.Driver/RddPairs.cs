@@ -36,8 +36,9 @@ public static class RddPairs
         where TKey : notnull
     {
         ArgumentNullException.ThrowIfNull(source);
-        var partitioner = source.NewPartitioner<TKey>(partitions);
-        return source.Shuffled(source.ShuffleBy(partitioner), from => new GroupOperator<TKey, TValue>(from.Shuffle), nameof(GroupByKey), SourceLocation.Of(file, line), partitioner, unordered: false);
+        var callSite = SourceLocation.Of(file, line);
+        var partitioner = source.NewPartitioner<TKey>(partitions, nameof(GroupByKey), callSite);
+        return source.Shuffled(source.ShuffleBy(partitioner), from => new GroupOperator<TKey, TValue>(from.Shuffle), nameof(GroupByKey), callSite, partitioner, unordered: false);
     }
 
     /// <summary>Pairs of values that share a key. The right side's values are held in memory, partition by partition: let it be the smaller one. A side that is partitioned the right way already is not shuffled.</summary>
@@ -85,7 +86,7 @@ public static class RddPairs
         where TKey : notnull
     {
         _ = RowFormats.For<KeyValuePair<TKey, TCombined>>();
-        var partitioner = source.NewPartitioner<TKey>(partitions);
+        var partitioner = source.NewPartitioner<TKey>(partitions, label, callSite);
         var shuffle = new ShuffleDependency(source.Runner, source.Node, partitioner.Partitions, new CombineWrite<TKey, TValue, TCombined>(partitioner, create, merge));
         return source.Shuffled(shuffle, from => new MergeOperator<TKey, TCombined>(from.Shuffle, mergeCombined), label, callSite, partitioner);
     }
@@ -100,8 +101,8 @@ public static class RddPairs
         left.RequireSameSession(right.Runner);
         // When nobody asks for a number, what is there decides: a side that is partitioned already stays where it is.
         var partitioner = partitions is null
-            ? left.Partitioner as KeyPartitioner<TKey> ?? right.Partitioner as KeyPartitioner<TKey> ?? left.NewPartitioner<TKey>(null)
-            : left.NewPartitioner<TKey>(partitions);
+            ? left.Partitioner as KeyPartitioner<TKey> ?? right.Partitioner as KeyPartitioner<TKey> ?? left.NewPartitioner<TKey>(null, label, callSite)
+            : left.NewPartitioner<TKey>(partitions, label, callSite);
         var leftShuffle = partitioner.Equals(left.Partitioner) ? null : left.ShuffleBy(partitioner);
         var rightShuffle = partitioner.Equals(right.Partitioner) ? null : right.ShuffleBy(partitioner);
         var parents = new List<LineageNode>();

@@ -1,5 +1,4 @@
 using Yarnish.Jobs;
-using Yarnish.Serialization;
 
 namespace Yarnish.Lineage;
 
@@ -13,9 +12,6 @@ internal static class SourceLocation
     public static void RequireTravels(IJobRunner runner, Delegate function, string operation, string callSite)
     {
         ArgumentNullException.ThrowIfNull(function);
-        if (runner.ChecksClosures)
-        {
-            ClosureGuard.Check(function, operation, callSite);
-        }
+        ArgumentNullException.ThrowIfNull(runner);
     }
 }

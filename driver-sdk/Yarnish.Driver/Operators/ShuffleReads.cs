@@ -21,7 +21,7 @@ internal sealed class MergeOperator<TKey, TCombined>(ShuffleId shuffle, Func<TCo
 
     public override IEnumerable<KeyValuePair<TKey, TCombined>> Open(OperatorInputs inputs, int partition)
     {
-        var merged = new Dictionary<TKey, TCombined>();
+        var merged = new Dictionary<TKey, TCombined>(StableEquality<TKey>.Default);
         foreach (var pair in ShuffleRows.Read<KeyValuePair<TKey, TCombined>>(inputs, shuffle, partition))
         {
             ref var slot = ref CollectionsMarshal.GetValueRefOrAddDefault(merged, pair.Key, out var exists);
@@ -153,7 +153,7 @@ internal static class ShuffleRows
     public static Dictionary<TKey, List<TValue>> Group<TKey, TValue>(IEnumerable<KeyValuePair<TKey, TValue>> pairs)
         where TKey : notnull
     {
-        var groups = new Dictionary<TKey, List<TValue>>();
+        var groups = new Dictionary<TKey, List<TValue>>(StableEquality<TKey>.Default);
         foreach (var pair in pairs)
         {
             ref var values = ref CollectionsMarshal.GetValueRefOrAddDefault(groups, pair.Key, out _);

@@ -45,7 +45,7 @@ internal sealed class CombineWrite<TKey, TValue, TCombined>(
 
     public override void Run(StageGraph graph, TaskRuntime task, IShuffleWriter writer)
     {
-        var combined = new Dictionary<TKey, TCombined>();
+        var combined = new Dictionary<TKey, TCombined>(StableEquality<TKey>.Default);
         foreach (var pair in graph.Open<KeyValuePair<TKey, TValue>>(task))
         {
             ref var slot = ref CollectionsMarshal.GetValueRefOrAddDefault(combined, pair.Key, out var exists);
@@ -80,7 +80,7 @@ internal sealed class CountWrite<T, TKey>(KeyPartitioner<TKey> partitioner, Func
 
     public override void Run(StageGraph graph, TaskRuntime task, IShuffleWriter writer)
     {
-        var counts = new Dictionary<TKey, long>();
+        var counts = new Dictionary<TKey, long>(StableEquality<TKey>.Default);
         foreach (var row in graph.Open<T>(task))
         {
             CollectionsMarshal.GetValueRefOrAddDefault(counts, key(row), out _)++;
