@@ -79,7 +79,14 @@ internal sealed class FrameFile : IDisposable
         if (!ended)
         {
             ended = true;
-            File.Delete(temporaryPath);
+            try
+            {
+                File.Delete(temporaryPath);
+            }
+            catch (IOException)
+            {
+                // The whole directory is gone: the application has ended.
+            }
         }
     }
 

@@ -19,6 +19,7 @@ internal sealed class ShuffleReader : IDisposable
     private readonly RemoteParts? remote;
     private byte[] raw = [];
     private long waitTicks;
+    private bool disposed;
 
     /// <summary>Begins to fetch what is on other nodes.</summary>
     /// <param name="directory">Blocks on this node.</param>
@@ -106,7 +107,11 @@ internal sealed class ShuffleReader : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        remote?.Dispose();
+        if (!disposed)
+        {
+            disposed = true;
+            remote?.Dispose();
+        }
         if (raw.Length > 0)
         {
             ArrayPool<byte>.Shared.Return(raw);

@@ -18,15 +18,15 @@ public abstract class TaskRuntime
     /// <summary>Counters of this attempt; the program adds rows and bytes as it goes.</summary>
     public abstract TaskCounters Counters { get; }
 
-    /// <summary>Sets the result of the attempt; at most once. Large results become a block by themselves.</summary>
+    /// <summary>Sets the result of the attempt; at most once. Large results become a block by themselves. The bytes are kept, not copied: do not change them afterwards.</summary>
     public abstract void SetResult(ReadOnlyMemory<byte> result);
 
     /// <summary>Opens the output of a map task. The program writes each row's bytes to the part of its reducer and completes the writer.</summary>
     public abstract IShuffleWriter OpenShuffleWriter(ShuffleId shuffle, int reducers);
 
     /// <summary>
-    /// Streams the parts of one reducer, one per map task that wrote something for it, decompressed and verified, local files first; the next blocks are fetched while
-    /// the caller reads. Throws <see cref="ShuffleFetchException"/> while enumerating when a part is missing or corrupt after retries.
+    /// Streams the parts of one reducer, decompressed and verified: local files in the order of map tasks, then what meanwhile came from other nodes. A part may come as several
+    /// blocks, each of whole rows; blocks of different map tasks may alternate. Throws <see cref="ShuffleFetchException"/> while enumerating when a part is missing or corrupt after retries.
     /// </summary>
     public abstract IEnumerable<ShuffleBlock> ReadShuffle(ShuffleId shuffle, int reducer);
 
@@ -34,7 +34,7 @@ public abstract class TaskRuntime
     public abstract ICollectionCache Cache { get; }
 }
 
-/// <summary>The decompressed part that one map task wrote for one reducer.</summary>
+/// <summary>Decompressed rows that one map task wrote for one reducer: its part, or a piece of it.</summary>
 /// <param name="MapPartition">The map task.</param>
 /// <param name="Content">Its rows' bytes; valid until the next block is asked for.</param>
 public readonly record struct ShuffleBlock(int MapPartition, ReadOnlyMemory<byte> Content);

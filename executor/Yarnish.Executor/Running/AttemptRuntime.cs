@@ -1,0 +1,231 @@
+using Yarnish.Blocks;
+using Yarnish.Protocol;
+
+namespace Yarnish.Executor;
+
+/// <summary>The runtime of one attempt, on one slot thread.</summary>
+internal sealed class AttemptRuntime : TaskRuntime, IDisposable
+{
+    private readonly ExecutorServices services;
+    private readonly Attempt attempt;
+    private readonly bool traced;
+    private TaskShuffleWriter? writer;
+    private AttemptCache? cache;
+    private List<ShuffleReader>? readers;
+    private bool hasResult;
+    private long localBytes;
+    private long remoteBytes;
+    private long waitMicroseconds;
+
+    /// <summary>For an attempt that has a slot.</summary>
+    public AttemptRuntime(ExecutorServices services, Attempt attempt, CancellationToken cancellation)
+    {
+        this.services = services;
+        this.attempt = attempt;
+        traced = attempt.Trace is not null && TaskSpan.Source.HasListeners();
+        Context = new TaskContext
+        {
+            StageId = attempt.Batch.StageId,
+            StageAttempt = attempt.Batch.StageAttempt,
+            Partition = attempt.Task.Partition,
+            AttemptNumber = attempt.Task.AttemptNumber,
+            AttemptId = attempt.Id,
+            ExecutorId = services.Options.ExecutorId,
+            Cancellation = cancellation,
+            Logger = new TaskLogger(services.Logger, attempt),
+        };
+    }
+
+    /// <inheritdoc/>
+    public override TaskContext Context { get; }
+
+    /// <inheritdoc/>
+    public override ReadOnlyMemory<byte> Input => attempt.Task.Input;
+
+    /// <inheritdoc/>
+    public override TaskCounters Counters { get; } = new();
+
+    /// <inheritdoc/>
+    public override ICollectionCache Cache => cache ??= new AttemptCache(services.Collections);
+
+    /// <summary>The result; empty when none was set.</summary>
+    public ReadOnlyMemory<byte> Result { get; private set; }
+
+    /// <summary>A part of a shuffle could not be read: the end of this attempt, whatever user code makes of the exception.</summary>
+    public FetchFailed? FetchFailure { get; private set; }
+
+    /// <summary>What a map task wrote.</summary>
+    public MapOutput? MapOutput => writer?.Output;
+
+    /// <summary>Persisted partitions stored by this attempt; null when none.</summary>
+    public IReadOnlyList<CachedPartition>? Cached => cache?.Stored;
+
+    /// <summary>What becomes child spans; null when not traced.</summary>
+    public List<TaskPhase>? Phases { get; private set; }
+
+    /// <summary>Wall clock.</summary>
+    public DateTimeOffset Now => services.Time.GetUtcNow();
+
+    /// <inheritdoc/>
+    public override void SetResult(ReadOnlyMemory<byte> result)
+    {
+        if (hasResult)
+        {
+            throw new InvalidOperationException("The result of an attempt is set once.");
+        }
+        hasResult = true;
+        Result = result;
+    }
+
+    /// <inheritdoc/>
+    public override IShuffleWriter OpenShuffleWriter(ShuffleId shuffle, int reducers)
+    {
+        if (writer is not null)
+        {
+            throw new InvalidOperationException("An attempt writes one shuffle.");
+        }
+        return writer = new TaskShuffleWriter(
+            this, services.Directory, new MapOutputId(shuffle, attempt.Task.Partition, attempt.Id), reducers, services.ShuffleMemoryPerTask)
+        {
+            Shuffle = shuffle,
+        };
+    }
+
+    /// <inheritdoc/>
+    public override IEnumerable<ShuffleBlock> ReadShuffle(ShuffleId shuffle, int reducer)
+    {
+        var started = Now;
+        var locations = Locate(shuffle);
+        if ((uint)reducer >= (uint)locations.Reducers)
+        {
+            if (locations.MapPartitions == 0)
+            {
+                yield break;
+            }
+            throw new ArgumentOutOfRangeException(nameof(reducer), $"Shuffle {shuffle} has {locations.Reducers} reducers; asked for {reducer}.");
+        }
+        var client = services.Options.NodeUrl.Length == 0 ? null : services.Client;
+        var reader = new ShuffleReader(services.Directory, services.Options.NodeId, client, locations, reducer, Context.Cancellation);
+        (readers ??= []).Add(reader);
+        try
+        {
+            using var blocks = reader.Read().GetEnumerator();
+            while (true)
+            {
+                try
+                {
+                    if (!blocks.MoveNext())
+                    {
+                        break;
+                    }
+                }
+                catch (MapOutputUnavailableException error)
+                {
+                    throw Fail(new FetchFailed(shuffle, error.Output.MapPartition, error.Output.AttemptId, error.Node, error.Message), error);
+                }
+                yield return new ShuffleBlock(blocks.Current.MapPartition, blocks.Current.Content);
+            }
+        }
+        finally
+        {
+            reader.Dispose();
+            localBytes += reader.LocalBytes;
+            remoteBytes += reader.RemoteBytes;
+            waitMicroseconds += reader.WaitMicroseconds;
+            if (traced)
+            {
+                (Phases ??= []).Add(new TaskPhase(
+                    "shuffle.fetch",
+                    started,
+                    Now - started,
+                    ("yarnish.shuffle.id", shuffle.Value),
+                    ("yarnish.shuffle.parts", reader.Parts),
+                    ("yarnish.shuffle.local_bytes", reader.LocalBytes),
+                    ("yarnish.shuffle.remote_bytes", reader.RemoteBytes),
+                    ("yarnish.shuffle.wait_us", reader.WaitMicroseconds)));
+            }
+        }
+    }
+
+    /// <summary>Tells the registry what a map task wrote, before anyone hears of success.</summary>
+    public MapOutput Register(ShuffleId shuffle, byte[] sizeClasses)
+    {
+        var output = new MapOutput(shuffle, attempt.Task.Partition, attempt.Id, services.Options.NodeId, services.Options.NodeUrl, sizeClasses);
+        services.Register((registry, cancellation) => registry.RegisterMapOutputAsync(output, cancellation));
+        return output;
+    }
+
+    /// <summary>What it did; after the program has returned.</summary>
+    public TaskMetrics End(long runMicroseconds, long queueMicroseconds, long pauseMicroseconds, long resultBytes)
+    {
+        var metrics = new TaskMetrics
+        {
+            RunMicroseconds = runMicroseconds,
+            QueueMicroseconds = queueMicroseconds,
+            DeserializeMicroseconds = Counters.DeserializeMicroseconds,
+            GarbageCollectionMicroseconds = pauseMicroseconds,
+            InputRows = Counters.InputRows,
+            InputBytes = Counters.InputBytes,
+            OutputRows = Counters.OutputRows,
+            OutputBytes = Counters.OutputBytes,
+            ResultBytes = resultBytes,
+            ShuffleWriteRows = writer?.Rows ?? 0,
+            ShuffleWriteBytes = writer?.WrittenBytes ?? 0,
+            ShuffleWriteMicroseconds = writer?.WriteMicroseconds ?? 0,
+            ShuffleReadRows = Counters.ShuffleReadRows,
+            ShuffleReadLocalBytes = localBytes,
+            ShuffleReadRemoteBytes = remoteBytes,
+            ShuffleFetchWaitMicroseconds = waitMicroseconds,
+            SpillBytes = writer?.SpilledBytes ?? 0,
+        };
+        if (writer is not null)
+        {
+            if (traced)
+            {
+                (Phases ??= []).Add(new TaskPhase(
+                    "shuffle.write",
+                    writer.Opened,
+                    Now - writer.Opened,
+                    ("yarnish.shuffle.id", writer.Shuffle.Value),
+                    ("yarnish.shuffle.rows", writer.Rows),
+                    ("yarnish.shuffle.bytes", writer.WrittenBytes),
+                    ("yarnish.shuffle.spilled_bytes", writer.SpilledBytes),
+                    ("yarnish.shuffle.write_us", writer.WriteMicroseconds)));
+            }
+        }
+        return metrics;
+    }
+
+    /// <summary>Lets go of files and fetches, also those of enumerations that the program left half way.</summary>
+    public void Dispose()
+    {
+        writer?.Dispose();
+        readers?.ForEach(static reader => reader.Dispose());
+    }
+
+    private ShuffleLocations Locate(ShuffleId shuffle)
+    {
+        foreach (var input in attempt.Batch.Shuffles)
+        {
+            if (input.ShuffleId != shuffle)
+            {
+                continue;
+            }
+            try
+            {
+                return services.Locations.Get(shuffle, input.Epoch, Context.Cancellation);
+            }
+            catch (TimeoutException error)
+            {
+                throw Fail(new FetchFailed(shuffle, FetchFailed.LocationsMissing, default, services.Options.NodeId, error.Message), error);
+            }
+        }
+        throw new InvalidOperationException($"The stage does not name shuffle {shuffle} as its input.");
+    }
+
+    private ShuffleFetchException Fail(FetchFailed failure, Exception inner)
+    {
+        FetchFailure = failure;
+        return new ShuffleFetchException(failure, inner);
+    }
+}
