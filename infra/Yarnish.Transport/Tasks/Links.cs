@@ -22,6 +22,7 @@ public interface IDriverLink : IAsyncDisposable
     /// Queues a message for one executor epoch. Completes when the message was handed to the socket (waits while the confirm window is full). False when the link is
     /// down: nothing was sent. A message that reaches no queue comes back as <see cref="MessageReturned"/>.
     /// </summary>
+    /// <exception cref="MessageTooLargeException">Larger than 8 MiB: nothing was sent. Embedded there is no limit.</exception>
     ValueTask<bool> SendAsync(ExecutorAddress to, DriverMessage message);
 
     /// <summary>Sends to every executor of the application that listens now. False when the link is down.</summary>
@@ -63,7 +64,11 @@ public interface IExecutorLink : IAsyncDisposable
     /// </summary>
     ChannelReader<ExecutorLinkEvent> Events { get; }
 
-    /// <summary>Sends to the driver. True when the broker confirmed it; false when the link is down or the message was refused: keep it and send it after the next hello.</summary>
+    /// <summary>
+    /// Sends to the driver. True when the broker confirmed it; false when the link is down or the message was refused: keep it and send it after the next hello. Several sends may
+    /// be under way at once; they arrive in the order of the calls.
+    /// </summary>
+    /// <exception cref="MessageTooLargeException">Larger than 8 MiB: nothing was sent. Embedded there is no limit.</exception>
     ValueTask<bool> SendAsync(ExecutorMessage message);
 }
 
