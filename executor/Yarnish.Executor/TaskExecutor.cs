@@ -4,6 +4,7 @@ using System.Threading.Channels;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using Yarnish.Blocks;
+using Yarnish.Hosting;
 using Yarnish.Protocol;
 using Yarnish.Transport;
 
@@ -212,6 +213,13 @@ public sealed class TaskExecutor : IAsyncDisposable
             case DriverAlive alive:
                 driverEpoch = Math.Max(driverEpoch, alive.DriverEpoch);
                 break;
+            case SayHello say:
+                driverEpoch = Math.Max(driverEpoch, say.DriverEpoch);
+                if (epoch is { Address: var current })
+                {
+                    _ = Guard(SayHelloAsync(current));
+                }
+                break;
             case LocationsPublished published:
                 locations.OnPublished(published.ShuffleId, published.Epoch);
                 break;
@@ -284,7 +292,7 @@ public sealed class TaskExecutor : IAsyncDisposable
         }
         return traces.GetOrAdd(
             (batch.StageId, batch.StageAttempt, batch.TraceParent),
-            static key => ActivityContext.TryParse(key.Item3, null, isRemote: true, out var parent) && parent.TraceFlags.HasFlag(ActivityTraceFlags.Recorded)
+            static key => TraceContext.TryParse(key.Item3, out var parent) && parent.TraceFlags.HasFlag(ActivityTraceFlags.Recorded)
                 ? new StageTrace(parent)
                 : null);
     }

@@ -69,17 +69,17 @@ internal sealed class Slot(
             Microseconds(started - attempt.Admitted),
             (long)(GC.GetTotalPauseDuration() - pausesBefore).TotalMicroseconds,
             result.Length);
+        var traceParent = attempt.Trace is null
+            ? ""
+            : TaskSpan.End(span, attempt, end, metrics, options.ExecutorId, startTime, services.Time.GetUtcNow(), runtime.Phases);
         var succeeded = end is TaskSucceeded;
         var report = new TaskReport(attempt.Id, end, metrics, succeeded && block is null ? result : default)
         {
             ResultBlock = block,
             MapOutput = succeeded ? runtime.MapOutput : null,
             Cached = runtime.Cached,
+            TraceParent = traceParent,
         };
-        if (attempt.Trace is not null)
-        {
-            TaskSpan.End(span, attempt, report, options.ExecutorId, startTime, services.Time.GetUtcNow(), runtime.Phases);
-        }
         if (table.End(attempt, report))
         {
             sender.Add(attempt);

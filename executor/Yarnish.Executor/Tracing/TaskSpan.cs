@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Yarnish.Hosting;
 using Yarnish.Protocol;
 
 namespace Yarnish.Executor;
@@ -12,30 +13,41 @@ internal static class TaskSpan
     /// <summary>The source of every span of an executor.</summary>
     public static readonly ActivitySource Source = new("Yarnish.Executor");
 
-    /// <summary>Starts a live span when somebody listens and the attempt is sampled; else null.</summary>
-    public static Activity? Start(Attempt attempt) =>
-        attempt.Trace is { } trace && Source.HasListeners() && trace.SampleAtStart(attempt.Id.Value)
-            ? Source.StartActivity("task", ActivityKind.Consumer, trace.Parent)
+    /// <summary>Starts a live span when somebody listens and the attempt is sampled, or tries again what failed; else null.</summary>
+    public static Activity? Start(Attempt attempt)
+    {
+        if (attempt.Trace is not { } trace || !Source.HasListeners())
+        {
+            return null;
+        }
+        var before = LinkOf(attempt);
+        return trace.SampleAtStart(attempt.Id.Value) || before is not null
+            ? Source.StartActivity("task", ActivityKind.Consumer, trace.Parent, links: before)
             : null;
+    }
 
-    /// <summary>Ends the live span, or makes one now for an attempt that turns out to be worth it.</summary>
-    public static void End(Activity? live, Attempt attempt, TaskReport report, ExecutorId executor, DateTimeOffset start, DateTimeOffset end, List<TaskPhase>? phases)
+    /// <summary>
+    /// Ends the live span, or makes one now for an attempt that turns out to be worth it. Returns the span's context as text when the attempt did not succeed, for the next try
+    /// to link to; else empty.
+    /// </summary>
+    public static string End(
+        Activity? live, Attempt attempt, TaskEnd end, TaskMetrics metrics, ExecutorId executor, DateTimeOffset started, DateTimeOffset ended, List<TaskPhase>? phases)
     {
         if (attempt.Trace is not { } trace || !Source.HasListeners())
         {
             live?.Dispose();
-            return;
+            return "";
         }
-        var succeeded = report.End is TaskSucceeded;
-        var kept = trace.KeepAtEnd(succeeded, report.Metrics.RunMicroseconds);
-        var activity = live ?? (kept ? Source.StartActivity("task", ActivityKind.Consumer, trace.Parent, startTime: start) : null);
+        var succeeded = end is TaskSucceeded;
+        var kept = trace.KeepAtEnd(succeeded, metrics.RunMicroseconds);
+        using var activity = live ?? (kept ? Source.StartActivity("task", ActivityKind.Consumer, trace.Parent, startTime: started) : null);
         if (activity is null)
         {
-            return;
+            return "";
         }
         if (activity.IsAllDataRequested)
         {
-            Describe(activity, attempt, report, executor);
+            Describe(activity, attempt, end, metrics, executor);
             foreach (var phase in phases ?? [])
             {
                 using var child = Source.StartActivity(phase.Name, ActivityKind.Internal, activity.Context, startTime: phase.Start);
@@ -49,11 +61,23 @@ internal static class TaskSpan
                 }
             }
         }
-        activity.SetEndTime(end.UtcDateTime);
-        activity.Dispose();
+        activity.SetEndTime(ended.UtcDateTime);
+        return succeeded ? "" : TraceContext.Format(activity);
     }
 
-    private static void Describe(Activity activity, Attempt attempt, TaskReport report, ExecutorId executor)
+    private static IEnumerable<ActivityLink>? LinkOf(Attempt attempt)
+    {
+        foreach (var link in attempt.Batch.Links)
+        {
+            if (link.AttemptId == attempt.Id && TraceContext.TryParse(link.TraceParent, out var before))
+            {
+                return [new ActivityLink(before)];
+            }
+        }
+        return null;
+    }
+
+    private static void Describe(Activity activity, Attempt attempt, TaskEnd end, TaskMetrics metrics, ExecutorId executor)
     {
         activity.SetTag("yarnish.stage.id", attempt.Batch.StageId.Value);
         activity.SetTag("yarnish.stage.attempt", attempt.Batch.StageAttempt);
@@ -61,8 +85,8 @@ internal static class TaskSpan
         activity.SetTag("yarnish.task.attempt", attempt.Task.AttemptNumber);
         activity.SetTag("yarnish.task.attempt_id", attempt.Id.Value);
         activity.SetTag("yarnish.executor.id", executor.Value);
-        activity.SetTag("yarnish.task.queue_us", report.Metrics.QueueMicroseconds);
-        activity.SetTag("yarnish.task.outcome", report.End switch
+        activity.SetTag("yarnish.task.queue_us", metrics.QueueMicroseconds);
+        activity.SetTag("yarnish.task.outcome", end switch
         {
             TaskSucceeded => "succeeded",
             TaskKilled => "killed",
@@ -70,7 +94,7 @@ internal static class TaskSpan
             TaskCodeMissing => "code_missing",
             _ => "failed",
         });
-        switch (report.End)
+        switch (end)
         {
             case TaskFailed { Error: var error }:
                 activity.SetStatus(ActivityStatusCode.Error, error.Message);
