@@ -3,7 +3,7 @@ using Yarnish.Protocol;
 
 namespace Yarnish.Dataflow;
 
-/// <summary>Everything <c>JobMachine</c> asks its shell to do: a closed set, carried out in order.</summary>
+/// <summary>Everything <see cref="JobMachine"/> asks its shell to do: a closed set, carried out in order.</summary>
 internal abstract record JobEffect
 {
     private protected JobEffect()
@@ -20,7 +20,7 @@ internal abstract record JobEffect
 internal sealed record SendTasks(
     ExecutorAddress To, StageId StageId, int StageAttempt, StageDefinition Stage, ImmutableArray<ShuffleInput> Inputs) : JobEffect
 {
-    /// <summary>The tasks; 1 to <see cref="JobMachineOptions.BatchLimit"/>, more only for a barrier stage. Complete when <c>JobMachine.Apply</c> has returned.</summary>
+    /// <summary>The tasks; 1 to <see cref="JobMachineOptions.BatchLimit"/>, more only for a barrier stage. Complete when <see cref="JobMachine.Apply"/> has returned.</summary>
     public List<TaskToSend> Tasks { get; } = [];
 
     /// <summary>Every attempt up to this number is settled: executors may forget their reports.</summary>
@@ -49,12 +49,21 @@ internal sealed record PublishLocations(ShuffleId ShuffleId, int Epoch, Immutabl
     public ExecutorAddress? AnswerTo { get; init; }
 }
 
-/// <summary>The first result of a partition of the result stage: hand it to the caller. Once per partition and job.</summary>
+/// <summary>
+/// A large result is a block on a node: fetch it and answer with <see cref="ResultFetched"/> or <see cref="ResultLost"/>. The partition is not done before that.
+/// </summary>
+/// <param name="JobId">The job.</param>
+/// <param name="Partition">The partition.</param>
+/// <param name="Report">The report that names the block.</param>
+/// <param name="ExecutorId">Whose node holds it.</param>
+/// <param name="NodeId">That node.</param>
+internal sealed record FetchResult(JobId JobId, int Partition, TaskReport Report, ExecutorId ExecutorId, NodeId NodeId) : JobEffect;
+
+/// <summary>The first result of a partition of the result stage: hand it to the caller. Once per partition and job, before <see cref="JobSucceeded"/>.</summary>
 /// <param name="JobId">The job.</param>
 /// <param name="Partition">The partition.</param>
 /// <param name="Report">The report that carries the result.</param>
-/// <param name="ExecutorId">Whose node holds <see cref="TaskReport.ResultBlock"/>.</param>
-internal sealed record PartitionResult(JobId JobId, int Partition, TaskReport Report, ExecutorId ExecutorId) : JobEffect;
+internal sealed record PartitionResult(JobId JobId, int Partition, TaskReport Report) : JobEffect;
 
 /// <summary>A stage attempt starts: tasks of it will be sent.</summary>
 /// <param name="StageId">The stage.</param>

@@ -2,7 +2,7 @@ using Yarnish.Protocol;
 
 namespace Yarnish.Dataflow;
 
-/// <summary>Everything that can happen to <c>JobMachine</c>: a closed set. Any of them may come late, twice, or out of order.</summary>
+/// <summary>Everything that can happen to <see cref="JobMachine"/>: a closed set. Any of them may come late, twice, or out of order.</summary>
 internal abstract record JobEvent
 {
     private protected JobEvent()
@@ -25,6 +25,16 @@ internal sealed record JobCancelRequested(JobId JobId, string Reason) : JobEvent
 /// <param name="Partition">The partition whose result it was.</param>
 /// <param name="Error">What it threw.</param>
 internal sealed record ResultHandlerFailed(JobId JobId, int Partition, RemoteError Error) : JobEvent;
+
+/// <summary>The block asked for by <see cref="FetchResult"/> is here.</summary>
+/// <param name="AttemptId">The attempt that left it.</param>
+/// <param name="Report">Its report, with the result in it.</param>
+internal sealed record ResultFetched(TaskAttemptId AttemptId, TaskReport Report) : JobEvent;
+
+/// <summary>The block asked for by <see cref="FetchResult"/> cannot be had: the task counts as failed and runs again.</summary>
+/// <param name="AttemptId">The attempt that left it.</param>
+/// <param name="Message">For people.</param>
+internal sealed record ResultLost(TaskAttemptId AttemptId, string Message) : JobEvent;
 
 /// <summary>An executor said hello: a new one, a known one on a new connection, or a known one that was asked by <see cref="HelloWanted"/>.</summary>
 /// <param name="Address">The executor and the epoch of its connection.</param>
@@ -105,7 +115,7 @@ internal sealed record CollectionUnpersisted(int Collection) : JobEvent;
 /// <param name="Partition">The partition.</param>
 internal sealed record PartitionEvicted(ExecutorId ExecutorId, int Collection, int Partition) : JobEvent;
 
-/// <summary>Time has passed. Sent when <c>JobMachine.NextWake</c> is reached; more often does no harm.</summary>
+/// <summary>Time has passed. Sent when <see cref="JobMachine.NextWake"/> is reached; more often does no harm.</summary>
 internal sealed record TimePassed : JobEvent
 {
     /// <summary>The only value.</summary>

@@ -1,6 +1,6 @@
 namespace Yarnish.Dataflow;
 
-/// <summary>Settings of <c>JobMachine</c>. Defaults after research where the anchors disagree, see README.</summary>
+/// <summary>Settings of <see cref="JobMachine"/>. Defaults after research where the anchors disagree, see README.</summary>
 internal sealed record JobMachineOptions
 {
     /// <summary>A partition that fails this often fails its jobs. Default 4.</summary>
