@@ -62,7 +62,7 @@ internal static class Unshippable
         Is<System.Security.Cryptography.RandomNumberGenerator>("random generators cannot leave the driver. Use the static RandomNumberGenerator methods inside the function."),
         new(type => IsGeneric(type, typeof(AsyncLocal<>)) || IsGeneric(type, typeof(ThreadLocal<>)), "thread and call context stays in its process. Copy its value to a local first."),
         new(type => type == typeof(WeakReference) || IsGeneric(type, typeof(WeakReference<>)), "a weak reference does not keep its target. Capture the target itself."),
-        new(type => IsIterator(type), "an iterator that has begun cannot leave the driver. Copy its items to an array or list first."),
+        new(type => IsIterator(type), "a lazy sequence runs where it was made. Copy its items to an array or list first."),
         Is<System.Linq.Expressions.Expression>("expression trees do not travel. Write the function as a lambda."),
         Is<Assembly>("loaded code belongs to its process. Capture a Type or a name."),
         Is<Module>("loaded code belongs to its process. Capture a Type or a name."),

@@ -157,11 +157,11 @@ internal static class KeyTypes
     private static bool IsAnonymous(Type type) => type.Name.StartsWith("<>f__AnonymousType", StringComparison.Ordinal) && type.IsDefined(typeof(CompilerGeneratedAttribute));
 
     // What the compiler makes for records and nothing else.
-    private static bool IsRecord(Type type) => !RowTypes.IsFramework(type) && (type.IsValueType
+    private static bool IsRecord(Type type) => !Framework.Owns(type) && (type.IsValueType
         ? type.GetMethod("PrintMembers", BindingFlags.Instance | BindingFlags.NonPublic)?.IsDefined(typeof(CompilerGeneratedAttribute)) == true
         : type.GetMethod("<Clone>$") is not null);
 
-    private static bool IsPlainStruct(Type type) => type is { IsValueType: true, IsPrimitive: false } && !OverridesEquals(type) && !RowTypes.IsFramework(type);
+    private static bool IsPlainStruct(Type type) => type is { IsValueType: true, IsPrimitive: false } && !OverridesEquals(type) && !Framework.Owns(type);
 
     // The type in a record's chain whose Equals somebody wrote by hand.
     private static Type? OwnEquals(Type type)

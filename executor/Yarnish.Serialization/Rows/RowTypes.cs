@@ -54,13 +54,10 @@ internal static class RowTypes
     public static bool IsByFields(Type type) =>
         !Values.Contains(type) && !type.IsPrimitive && !type.IsEnum && !type.IsArray && !type.IsInterface && !type.IsAbstract && !SaysHow(type)
         && !(type.IsGenericType && (Collections.Contains(type.GetGenericTypeDefinition()) || IsTuple(type)))
-        && (!IsFramework(type) || type.IsValueType);
+        && (!Framework.Owns(type) || type.IsValueType);
 
     private static bool IsTuple(Type type) =>
         type.FullName is { } name && (name.StartsWith("System.ValueTuple`", StringComparison.Ordinal) || name.StartsWith("System.Tuple`", StringComparison.Ordinal));
-
-    internal static bool IsFramework(Type type) => type.Assembly.GetName().Name is { } name
-        && (name is "System.Private.CoreLib" or "netstandard" or "mscorlib" || name.StartsWith("System.", StringComparison.Ordinal) || name.StartsWith("Microsoft.", StringComparison.Ordinal));
 
     private static void Check(Type type, List<string> path, HashSet<Type> seen)
     {
@@ -134,7 +131,7 @@ internal static class RowTypes
 
         for (var at = type; at is not null && at != typeof(object) && at != typeof(ValueType); at = at.BaseType)
         {
-            if (!IsFramework(at) || at.IsValueType)
+            if (!Framework.Owns(at) || at.IsValueType)
             {
                 continue;
             }
