@@ -83,6 +83,7 @@ public sealed class WireTests
         Gen.Select(Attempts, Text, (attempts, text) => (DriverMessage)new CancelTasks(attempts, text)),
         Gen.Select(Gen.Int.List[0, 4], Gen.Int.List[0, 4], (shuffles, collections) => (DriverMessage)new DropBlocks([.. shuffles.Select(value => new ShuffleId(value))], collections)),
         Gen.Int.Select(epoch => (DriverMessage)new DriverAlive(epoch)),
+        Gen.Int.Select(epoch => (DriverMessage)new SayHello(epoch)),
         Text.Select(text => (DriverMessage)new ShutdownExecutor(text)),
         Gen.Select(Gen.Int, Gen.Int, (shuffle, epoch) => (DriverMessage)new LocationsPublished(new(shuffle), epoch)));
 

@@ -161,6 +161,7 @@ internal sealed class WireReader
             "cancel-tasks" => new CancelTasks(attempts, reason),
             "drop-blocks" => new DropBlocks(dropped ?? [], collections),
             "driver-alive" => new DriverAlive(driverEpoch),
+            "say-hello" => new SayHello(driverEpoch),
             "shutdown-executor" => new ShutdownExecutor(reason),
             "locations-published" => new LocationsPublished(new(shuffle), epoch),
             _ => throw new WireFormatException($"A driver sends no message of type '{type}'."),

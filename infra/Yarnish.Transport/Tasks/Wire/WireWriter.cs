@@ -74,6 +74,11 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
                 Text(writer, "app", application.Value);
                 Number(writer, "driverEpoch", alive.DriverEpoch);
                 break;
+            case SayHello say:
+                Text(writer, "type", "say-hello");
+                Text(writer, "app", application.Value);
+                Number(writer, "driverEpoch", say.DriverEpoch);
+                break;
             case ShutdownExecutor shutdown:
                 Text(writer, "type", "shutdown-executor");
                 Text(writer, "app", application.Value);
