@@ -38,6 +38,12 @@ internal static class TypeNames
             return $"anonymous type {{ {string.Join(", ", type.GetProperties().Select(property => property.Name))} }}";
         }
 
+        // <Numbers>d__4 is what the iterator Numbers returns.
+        if (type.Name.StartsWith('<') && type.Name.IndexOf(">d__", StringComparison.Ordinal) is > 0 and var end)
+        {
+            return $"iterator {type.Name[1..end]}";
+        }
+
         if (!type.IsGenericType)
         {
             return type.Name;
@@ -58,6 +64,25 @@ internal static class TypeNames
 
         var own = int.Parse(type.Name.AsSpan(tick + 1), null);
         return $"{type.Name[..tick]}<{string.Join(", ", arguments.TakeLast(own).Select(Of))}>";
+    }
+
+    /// <summary>The name of the type that a user knows it by: hidden classes of the framework go by what they are.</summary>
+    public static string OfVisible(Type type)
+    {
+        if (!Framework.Owns(type))
+        {
+            return Of(type);
+        }
+
+        for (var at = type; at is not null && at != typeof(object); at = at.BaseType)
+        {
+            if (at.IsVisible)
+            {
+                return Of(at);
+            }
+        }
+
+        return Of(Array.Find(type.GetInterfaces(), of => of.IsGenericType && of.GetGenericTypeDefinition() == typeof(IEnumerable<>)) ?? type);
     }
 
     /// <summary>The name a field was given in source: <c>Db</c> for the field behind the property <c>Db</c>, <c>db</c> for a parameter of a primary constructor.</summary>

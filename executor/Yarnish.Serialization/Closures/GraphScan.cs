@@ -221,7 +221,7 @@ internal sealed class GraphScan : IValueVisitor
         }
 
         var verb = nodes[0].Value is Delegate ? "captures" : "holds";
-        return new($"{subject} {verb} {PathTo(steps, owner)} : {TypeNames.Of(culprit.GetType())} — {reason}");
+        return new($"{subject} {verb} {PathTo(steps, owner)} : {TypeNames.OfVisible(culprit.GetType())} — {reason}");
     }
 
     /// <summary>The way to a value as a user knows it: captured variables by their name, then fields.</summary>

@@ -490,6 +490,28 @@ public sealed class ClosureSerializerTests
     }
 
     [Fact]
+    public void Code_built_again_while_the_program_runs_is_refused_in_the_driver()
+    {
+        var folder = Directory.CreateTempSubdirectory("yarnish-closures-");
+        try
+        {
+            var file = Path.Combine(folder.FullName, "Yarnish.Protocol.dll");
+            File.Copy(Path.Combine(AppContext.BaseDirectory, "Yarnish.Protocol.dll"), file);
+            var loaded = new System.Runtime.Loader.AssemblyLoadContext("rebuilt").LoadFromAssemblyPath(file);
+            File.Copy(Path.Combine(AppContext.BaseDirectory, "Yarnish.Blocks.dll"), file + ".new");
+            File.Move(file + ".new", file, overwrite: true);
+
+            Assert.Matches(
+                "^.*Yarnish.Protocol.dll was built again while the program runs: this process runs MVID [0-9a-f-]{36}, the file has [0-9a-f-]{36}, and executors would be given the file. Start the program again.$",
+                Assert.Throws<ClosureException>(() => CodeIdentity.Of(loaded)).Message);
+        }
+        finally
+        {
+            folder.Delete(recursive: true);
+        }
+    }
+
+    [Fact]
     public void A_method_that_is_not_the_named_one_is_refused()
     {
         Func<int, int> half = Half;
