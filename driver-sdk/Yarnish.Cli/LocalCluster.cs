@@ -18,6 +18,9 @@ internal sealed class LocalClusterOptions
     public required long MemoryBytes { get; init; }
 
     public required string Secret { get; init; }
+
+    /// <summary>Folder of the daemons' programs; by default the one that ships inside the tool.</summary>
+    public string Daemons { get; init; } = Path.Combine(AppContext.BaseDirectory, "daemons");
 }
 
 /// <summary>A resource manager and node agents as child processes. Their logs are files in the data directory; all of them end with it.</summary>
@@ -30,6 +33,9 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
     private string? clusterFile;
 
     public string Address { get; } = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{options.Port}");
+
+    /// <summary>The daemons that run, by name.</summary>
+    public IEnumerable<(string Name, int ProcessId)> Daemons => daemons.Select(daemon => (daemon.Name, daemon.Process.Id));
 
     /// <summary>Starts everything and returns when every node is registered.</summary>
     public async Task StartAsync(CancellationToken cancellation)
@@ -116,7 +122,7 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
 
     private void Start(string folder, string program, string name, Dictionary<string, string?> settings)
     {
-        var path = Path.Combine(AppContext.BaseDirectory, "daemons", folder, program);
+        var path = Path.Combine(options.Daemons, folder, program);
         if (!File.Exists(path))
         {
             throw new CommandException(ExitCodes.Unreachable, $"The program '{path}' is missing: the tool is not installed whole. Build the solution again.");

@@ -14,7 +14,7 @@ internal static class RunCommand
         var queue = new Option<string?>("--queue") { Description = "Queue of capacity to ask from." };
         var executors = new Option<string?>("--executors") { Description = "How many executors: a number, or a range such as 1..8." };
         var cores = new Option<int?>("--cores") { Description = "Slots of each executor." };
-        var memory = new Option<int?>("--memory") { Description = "Memory of each executor in MiB." };
+        var memory = new Option<string?>("--memory") { Description = "Memory of each executor, with a unit: 512m, 2g." };
         var settings = new Option<string[]>("--conf") { Description = "Any further setting of the program, as Key=Value.", AllowMultipleArgumentsPerToken = false };
         var command = new Command("run", "Runs a program on the cluster: its driver here, its executors there. Exits with the program's code.") { program, arguments, name, queue, executors, cores, memory, settings };
         command.SetAction((parsed, cancellation) => CommandRunner.GuardAsync(async () =>
@@ -33,7 +33,7 @@ internal static class RunCommand
             Set("Name", parsed.GetValue(name));
             Set("Queue", parsed.GetValue(queue));
             Set("ExecutorCores", parsed.GetValue(cores)?.ToString(System.Globalization.CultureInfo.InvariantCulture));
-            Set("ExecutorMemoryMiB", parsed.GetValue(memory)?.ToString(System.Globalization.CultureInfo.InvariantCulture));
+            Set("ExecutorMemory", parsed.GetValue(memory));
             Set("Executors", parsed.GetValue(executors));
             foreach (var setting in parsed.GetValue(settings) ?? [])
             {

@@ -1,4 +1,5 @@
 using Yarnish.Jobs;
+using Yarnish.Serialization;
 
 namespace Yarnish.Lineage;
 
@@ -12,6 +13,10 @@ internal static class SourceLocation
     public static void RequireTravels(IJobRunner runner, Delegate function, string operation, string callSite)
     {
         ArgumentNullException.ThrowIfNull(function);
-        ArgumentNullException.ThrowIfNull(runner);
+        if (runner.ChecksClosures)
+        {
+            // A large one is told once per stage, when its program is serialized.
+            _ = ClosureGuard.Check(function, operation, callSite);
+        }
     }
 }
