@@ -60,7 +60,7 @@ internal sealed partial class JobMachine
             // What was sent to the old connection and did not arrive never will.
             expectedUpTo = _attempts.LastId;
         }
-        else if (address.Epoch == executor.Epoch && executor.HelloUpTo > 0)
+        else if (address.Epoch == executor.Epoch && executor.HelloUpTo >= 0)
         {
             expectedUpTo = executor.HelloUpTo;
         }
@@ -71,7 +71,7 @@ internal sealed partial class JobMachine
         }
         executor.LastSeen = _now;
         executor.Slots = Math.Max(1, slots);
-        executor.HelloUpTo = 0;
+        executor.HelloUpTo = -1;
         executor.BeatsShort = 0;
         executor.Connected = true;
         if (address.Epoch != executor.Epoch)
@@ -166,7 +166,7 @@ internal sealed partial class JobMachine
     private void AskForHello(HeldExecutor executor)
     {
         executor.BeatsShort = 0;
-        executor.HelloUpTo = Math.Max(1, _attempts.LastId);
+        executor.HelloUpTo = _attempts.LastId;
         Emit(new HelloWanted(executor.Address));
     }
 

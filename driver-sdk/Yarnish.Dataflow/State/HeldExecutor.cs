@@ -41,8 +41,8 @@ internal sealed class HeldExecutor(ExecutorId id, Node node)
     /// <summary>Lost or released: not ours any more. Kept by attempts that ended with it.</summary>
     public bool Gone { get; set; }
 
-    /// <summary>When it was asked to say hello again: attempts up to this id must be in its lists. 0 when it was not asked.</summary>
-    public long HelloUpTo { get; set; }
+    /// <summary>When it was asked to say hello again: attempts up to this id must be in its lists. -1 when it was not asked.</summary>
+    public long HelloUpTo { get; set; } = -1;
 
     /// <summary>Beats in a row that tell of fewer attempts than were sent long ago.</summary>
     public int BeatsShort { get; set; }
