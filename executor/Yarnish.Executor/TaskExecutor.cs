@@ -76,6 +76,9 @@ public sealed class TaskExecutor : IAsyncDisposable
     /// <summary>Attempts in slots, attempts waiting, reports kept.</summary>
     internal (int Running, int Queued, int Kept) Load => (table.Running, table.Queued, table.Kept);
 
+    /// <summary>Whether the driver has been told of the present connection: beats and reports go out.</summary>
+    internal bool SaidHello => sender.Address is not null;
+
     /// <summary>Bytes that persisted partitions take in memory.</summary>
     internal long CacheBytes => services.Collections.UsedBytes;
 
@@ -103,8 +106,8 @@ public sealed class TaskExecutor : IAsyncDisposable
         {
             ended.TrySetResult(new ExecutorEnd(10, error.Message));
         }
-        var reading = Guard(ReadAsync());
         var beating = Guard(BeatAsync());
+        var reading = Guard(ReadAsync());
         var end = await ended.Task.ConfigureAwait(false);
 
         logger.LogInformation("Executor {Executor} ends: {Reason}", options.ExecutorId, end.Reason);
@@ -139,10 +142,7 @@ public sealed class TaskExecutor : IAsyncDisposable
         }
         await stopping.CancelAsync().ConfigureAwait(false);
         queue.Close();
-        foreach (var attempt in table.Snapshot().Held)
-        {
-            table.Cancel(attempt.Id, reason);
-        }
+        table.Cancel([.. table.Snapshot().Held.Select(static attempt => attempt.Id)], reason);
     }
 
     private async Task ReadAsync()
@@ -191,12 +191,9 @@ public sealed class TaskExecutor : IAsyncDisposable
                 }
                 break;
             case CancelTasks cancel:
-                foreach (var id in cancel.Attempts)
+                foreach (var waiting in table.Cancel(cancel.Attempts, cancel.Reason))
                 {
-                    if (table.Cancel(id, cancel.Reason) is { } waiting)
-                    {
-                        EndUnstarted(waiting, cancel.Reason);
-                    }
+                    EndUnstarted(waiting, cancel.Reason);
                 }
                 break;
             case DropBlocks drop:

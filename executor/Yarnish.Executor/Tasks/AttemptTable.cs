@@ -15,7 +15,7 @@ internal sealed class AttemptTable(int queueCapacity, int keptReports)
     private readonly Lock gate = new();
     private readonly Dictionary<long, Attempt> attempts = [];
     private readonly PriorityQueue<Attempt, long> ended = new();
-    private long settledUpTo;
+    private long settledUpTo = long.MinValue;
     private int queued;
     private int running;
     private int endedCount;
@@ -84,7 +84,7 @@ internal sealed class AttemptTable(int queueCapacity, int keptReports)
     {
         lock (gate)
         {
-            if (attempt.State != AttemptState.Queued)
+            if (attempt.State != AttemptState.Queued || attempt.StopReason is not null)
             {
                 return false;
             }
@@ -127,29 +127,36 @@ internal sealed class AttemptTable(int queueCapacity, int keptReports)
     }
 
     /// <summary>
-    /// Asks an attempt to stop. Returns it when it was waiting for a slot: the caller ends it. One that runs gets its token cancelled.
+    /// Asks attempts to stop. Returns those that wait for a slot, which will not get one: the caller ends them. Those that run get their token cancelled. Others are ignored.
     /// </summary>
-    public Attempt? Cancel(TaskAttemptId id, string reason)
+    public List<Attempt> Cancel(IReadOnlyList<TaskAttemptId> ids, string reason)
     {
-        CancellationTokenSource? stop;
+        List<Attempt> waiting = [];
+        List<CancellationTokenSource> stops = [];
         lock (gate)
         {
-            if (!attempts.TryGetValue(id.Value, out var attempt) || attempt.State == AttemptState.Ended || attempt.StopReason is not null)
+            foreach (var id in ids)
             {
-                return null;
+                if (!attempts.TryGetValue(id.Value, out var attempt) || attempt.State == AttemptState.Ended || attempt.StopReason is not null)
+                {
+                    continue;
+                }
+                attempt.StopReason = reason;
+                if (attempt.Stop is { } stop)
+                {
+                    stops.Add(stop);
+                }
+                else
+                {
+                    waiting.Add(attempt);
+                }
             }
-            attempt.StopReason = reason;
-            if (attempt.State == AttemptState.Queued)
-            {
-                return attempt;
-            }
-            stop = attempt.Stop;
         }
-        if (stop is not null)
+        foreach (var stop in stops)
         {
             _ = StopAsync(stop);
         }
-        return null;
+        return waiting;
     }
 
     /// <summary>The broker has these reports.</summary>
