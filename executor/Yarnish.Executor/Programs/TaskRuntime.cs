@@ -98,6 +98,19 @@ public sealed class ShuffleFetchException : Exception
     public FetchFailed Failure { get; }
 }
 
+/// <summary>
+/// Where a shuffle is could not be found out: the registry does not have it or does not answer, and the driver did not publish it in time. No map output is
+/// known to be lost, so the attempt fails like any other, and a few later the job does.
+/// </summary>
+public sealed class ShuffleLocationsException : Exception
+{
+    /// <summary>With a message for people.</summary>
+    public ShuffleLocationsException(string message)
+        : base(message)
+    {
+    }
+}
+
 /// <summary>Counters that a running attempt fills; become <see cref="TaskMetrics"/> when it ends.</summary>
 public sealed class TaskCounters
 {

@@ -211,14 +211,7 @@ internal sealed class AttemptRuntime : TaskRuntime, IDisposable
             {
                 continue;
             }
-            try
-            {
-                return services.Locations.Get(shuffle, input.Epoch, Context.Cancellation);
-            }
-            catch (TimeoutException error)
-            {
-                throw Fail(new FetchFailed(shuffle, FetchFailed.LocationsMissing, default, services.Options.NodeId, error.Message), error);
-            }
+            return services.Locations.Get(shuffle, input.Epoch, Context.Cancellation);
         }
         throw new InvalidOperationException($"The stage does not name shuffle {shuffle} as its input.");
     }

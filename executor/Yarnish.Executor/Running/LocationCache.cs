@@ -17,7 +17,7 @@ internal sealed class LocationCache(
     private readonly ConcurrentDictionary<(ShuffleId Shuffle, int Epoch), Lazy<Task<ShuffleLocations>>> known = new();
     private readonly ConcurrentDictionary<ShuffleId, TaskCompletionSource<int>> published = new();
 
-    /// <summary>The locations; waits at most the timeout. Throws <see cref="TimeoutException"/> when they cannot be had.</summary>
+    /// <summary>The locations; waits at most the timeout. Throws <see cref="ShuffleLocationsException"/> when they cannot be had.</summary>
     public ShuffleLocations Get(ShuffleId shuffle, int epoch, CancellationToken cancellation)
     {
         if (known.Count > Capacity)
@@ -81,7 +81,7 @@ internal sealed class LocationCache(
             var left = timeout - time.GetElapsedTime(started);
             if (left <= TimeSpan.Zero)
             {
-                throw new TimeoutException(
+                throw new ShuffleLocationsException(
                     $"The locations of shuffle {shuffle} at epoch {epoch} could not be had within {timeout.TotalSeconds:0} s: {problem}, and the driver did not publish them.");
             }
             if (!asked)

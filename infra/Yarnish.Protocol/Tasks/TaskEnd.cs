@@ -31,15 +31,11 @@ public sealed record TaskFailed(RemoteError Error) : TaskEnd
 
 /// <summary>A shuffle block could not be read: the map output, not this task, is at fault. Does not count.</summary>
 /// <param name="ShuffleId">The shuffle.</param>
-/// <param name="MapPartition">The map task whose output is missing or corrupt; <see cref="LocationsMissing"/> when not even the locations of the shuffle could be had.</param>
+/// <param name="MapPartition">The map task whose output is missing or corrupt.</param>
 /// <param name="MapAttempt">The attempt that wrote it.</param>
 /// <param name="NodeId">Where it should have been.</param>
 /// <param name="Message">For people.</param>
-public sealed record FetchFailed(ShuffleId ShuffleId, int MapPartition, TaskAttemptId MapAttempt, NodeId NodeId, string Message) : TaskEnd
-{
-    /// <summary>Stands for the map task when the executor found no locations of the shuffle, neither in the registry nor by asking: no output is known to be lost, publish and run again.</summary>
-    public const int LocationsMissing = -1;
-}
+public sealed record FetchFailed(ShuffleId ShuffleId, int MapPartition, TaskAttemptId MapAttempt, NodeId NodeId, string Message) : TaskEnd;
 
 /// <summary>It was told to stop. Does not count.</summary>
 /// <param name="Reason">For people.</param>

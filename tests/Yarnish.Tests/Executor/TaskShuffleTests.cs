@@ -1,6 +1,7 @@
 using System.Buffers;
 using Xunit;
 using Yarnish.Blocks;
+using Yarnish.Executor;
 using Yarnish.Protocol;
 
 namespace Yarnish.Tests.Executor;
@@ -72,7 +73,7 @@ public sealed class TaskShuffleTests
     }
 
     [Fact]
-    public async Task Locations_that_nobody_has_end_in_a_fetch_failure_that_blames_no_map_task()
+    public async Task Locations_that_nobody_has_fail_the_task_and_blame_no_map_task()
     {
         await using var harness = await MapAndReduce().StartAsync();
 
@@ -85,8 +86,9 @@ public sealed class TaskShuffleTests
             await Task.WhenAny(reported, Task.Delay(10, TestContext.Current.CancellationToken));
         }
 
-        var failure = Assert.IsType<FetchFailed>((await reported).End);
-        Assert.Equal((Shuffle, FetchFailed.LocationsMissing), (failure.ShuffleId, failure.MapPartition));
+        var failed = Assert.IsType<TaskFailed>((await reported).End);
+        Assert.Equal(typeof(ShuffleLocationsException).FullName, failed.Error.Type);
+        Assert.Contains("within 15 s", failed.Error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
