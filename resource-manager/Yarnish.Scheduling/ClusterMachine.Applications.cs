@@ -685,7 +685,7 @@ public sealed partial class ClusterMachine
         Remember(application);
         foreach (var container in application.Containers)
         {
-            if (!container.IsStopping)
+            if (!container.IsStopping && _state.Settings.Planted != PlantedBug.ForgottenStop)
             {
                 Stop(container, ContainerExitCause.ApplicationEnded, "Its application is over.");
             }

@@ -16,7 +16,7 @@ public sealed partial class ClusterMachine
         var isNew = !_state.NodesById.TryGetValue(message.NodeId, out var node);
         if (isNew)
         {
-            node = new Node(message.NodeId, _state.Nodes.Count, _state.Partitions[0]);
+            node = new Node(message.NodeId, _state.Nodes.Count, _state.Partitions[0]) { IgnoresDrain = _state.Settings.Planted == PlantedBug.GrantOnDraining };
             _state.Nodes.Add(node);
             _state.NodesById.Add(node.Id, node);
             Journal(new NodeKnown(node.Id));
@@ -237,7 +237,7 @@ public sealed partial class ClusterMachine
         _acknowledged.Add((node, report.ContainerId));
         if (_state.Containers.TryGetValue(report.ContainerId, out var container))
         {
-            if (ReferenceEquals(container.Node, node))
+            if (ReferenceEquals(container.Node, node) && _state.Settings.Planted != PlantedBug.UnrecordedExit)
             {
                 Complete(container, exit, nodeLost: false);
             }
@@ -298,7 +298,7 @@ public sealed partial class ClusterMachine
             return;
         }
         _state.ApplicationsById.TryGetValue(report.ApplicationId, out var application);
-        var mayLive = id.Epoch < _state.Epoch && !_state.EndedEarlier.Contains(id);
+        var mayLive = (id.Epoch < _state.Epoch && !_state.EndedEarlier.Contains(id)) || _state.Settings.Planted == PlantedBug.AdoptedTwice;
         var adopt = mayLive && application is { IsOver: false };
         var shape = new Shape(vector, report.Resources);
         var ask = adopt ? AskOf(application!, report.AskId) : null;
@@ -433,7 +433,10 @@ public sealed partial class ClusterMachine
         {
             return;
         }
-        _completed.Add((application, new ContainerCompletion(container.Id, container.AskId, container.Node.Id, exit) { NodeLost = nodeLost }));
+        if (!nodeLost || _state.Settings.Planted != PlantedBug.LostCompletion)
+        {
+            _completed.Add((application, new ContainerCompletion(container.Id, container.AskId, container.Node.Id, exit) { NodeLost = nodeLost }));
+        }
         if (container.Ask is { } ask)
         {
             if (!wasStopping && !nodeLost)

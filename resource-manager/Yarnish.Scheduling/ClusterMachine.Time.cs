@@ -11,7 +11,7 @@ public sealed partial class ClusterMachine
         {
             throw new ArgumentException($"Epoch {e.Epoch} is not one: epochs start at 1.", nameof(e));
         }
-        _state.Epoch = e.Epoch;
+        _state.Epoch = _state.Settings.Planted == PlantedBug.ReusedId ? 1 : e.Epoch;
         _state.StartedAt = _state.Now;
         foreach (var record in e.Records.IsDefault ? [] : e.Records)
         {
@@ -34,7 +34,7 @@ public sealed partial class ClusterMachine
             Activate(application, admit: true);
             Send(application, new ResyncApplication(_state.Epoch));
         }
-        if (known)
+        if (known && _state.Settings.Planted != PlantedBug.NoSettling)
         {
             _state.SettleUntil = _state.Now + _state.Settings.Settle.Ticks;
         }

@@ -67,4 +67,7 @@ public sealed record ClusterSettings
 
     /// <summary>Where agents may fetch blobs: base URLs that go into each <c>LaunchContainer</c>.</summary>
     public ImmutableArray<string> BlobSources { get; init; } = [];
+
+    /// <summary>A bug switched on by the simulation; none in real life.</summary>
+    internal PlantedBug Planted { get; init; }
 }

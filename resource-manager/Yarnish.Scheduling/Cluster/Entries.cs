@@ -66,7 +66,10 @@ internal sealed class Node(NodeId id, int number, Partition partition)
     public NodeInfo? Info;
 
     /// <summary>Whether new containers may be placed on it at all.</summary>
-    public bool Takes => Presence == NodePresence.Heard && Healthy && !Draining;
+    public bool Takes => Presence == NodePresence.Heard && Healthy && (!Draining || IgnoresDrain);
+
+    /// <summary>A planted bug.</summary>
+    public bool IgnoresDrain { get; init; }
 
     /// <summary>Whether the index offers it to every ask.</summary>
     public bool IsOpen => Takes && ReservedFor is null;

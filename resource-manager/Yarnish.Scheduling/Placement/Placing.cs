@@ -10,6 +10,7 @@ namespace Yarnish.Scheduling;
 internal sealed partial class Placing(ClusterState state)
 {
     private readonly ClusterState _state = state;
+    private readonly PlantedBug _planted = state.Settings.Planted;
     private readonly List<Node> _gang = [];
 
     /// <summary>Told of each container that is granted, after everything is charged.</summary>
@@ -111,7 +112,7 @@ internal sealed partial class Placing(ClusterState state)
             Hold(ask, node, -1);
         }
         ask.GangFitted = _gang.Count;
-        if (_gang.Count < wanted)
+        if (_gang.Count < wanted && (_gang.Count == 0 || _planted != PlantedBug.HalfGang))
         {
             SleepOnRoom(ask);
             return 0;
@@ -120,7 +121,7 @@ internal sealed partial class Placing(ClusterState state)
         {
             Commit(ask, node);
         }
-        return wanted;
+        return _gang.Count;
     }
 
     // Takes or gives back room on a node without telling anyone: the scratch ledger of a gang.
@@ -246,7 +247,7 @@ internal sealed partial class Placing(ClusterState state)
         {
             return WaitingKind.NodeReserved;
         }
-        if (!ask.Shape.Vector.FitsOnTop(node.Allocated, node.Capacity, count))
+        if (!ask.Shape.Vector.FitsOnTop(node.Allocated, node.Capacity, count) && _planted != PlantedBug.OverAllocation)
         {
             return WaitingKind.NotEnoughFree;
         }
@@ -281,7 +282,7 @@ internal sealed partial class Placing(ClusterState state)
             || (ask.LocalityLevel == 1 && (kind.PreferredRacks?.Contains(node.Rack) ?? false));
     }
 
-    private static WaitingKind CheckTags(Node node, AskEntry ask, Strictness strictness)
+    private WaitingKind CheckTags(Node node, AskEntry ask, Strictness strictness)
     {
         foreach (var constraint in ask.Class.Constraints)
         {
@@ -296,7 +297,7 @@ internal sealed partial class Placing(ClusterState state)
                 // The first of a group that wants to be together has nobody to join.
                 case PlacementKind.Affinity when near == 0 && !(constraint.Tag.Total == 0 && Array.IndexOf(ask.Tags, constraint.Tag) >= 0):
                     return WaitingKind.Affinity;
-                case PlacementKind.AntiAffinity when near > 0:
+                case PlacementKind.AntiAffinity when near > 0 && _planted != PlantedBug.IgnoredConstraint:
                     return WaitingKind.AntiAffinity;
                 case PlacementKind.MaximumPerNode when near >= rule.Limit:
                     return WaitingKind.MaximumPerNode;
@@ -358,12 +359,12 @@ internal sealed partial class Placing(ClusterState state)
         return CheckLimits(ask, all, count);
     }
 
-    private static WaitingKind CheckLimits(AskEntry ask, in ResourceVector need, int count)
+    private WaitingKind CheckLimits(AskEntry ask, in ResourceVector need, int count)
     {
         (ask.BlockedBy, ask.BlockedByLimit) = (null, null);
         for (var queue = ask.Share.Leaf; queue is not null; queue = queue.Parent)
         {
-            if (!need.FitsOnTop(queue.Usage, queue.Maximum, count))
+            if (!need.FitsOnTop(queue.Usage, queue.Maximum, count) && _planted != PlantedBug.SkippedMaximum)
             {
                 ask.BlockedBy = queue;
                 return WaitingKind.QueueMaximum;
@@ -376,7 +377,7 @@ internal sealed partial class Placing(ClusterState state)
         }
         foreach (var limit in ask.Application.Limits)
         {
-            if (!need.FitsOnTop(limit.Usage, limit.Maximum, count))
+            if (!need.FitsOnTop(limit.Usage, limit.Maximum, count) && _planted != PlantedBug.SkippedLimit)
             {
                 ask.BlockedByLimit = limit;
                 return limit.IsGroup ? WaitingKind.GroupLimit : WaitingKind.UserLimit;
@@ -440,7 +441,7 @@ internal sealed partial class Placing(ClusterState state)
         application.Snapshot = null;
         if (container.Ask is { } ask && !container.IsStopping)
         {
-            ask.Live++;
+            ask.Live += _planted == PlantedBug.DoubleGrant ? 0 : 1;
             Requeue(ask);
         }
         Charge(container, 1);
@@ -471,7 +472,10 @@ internal sealed partial class Placing(ClusterState state)
             }
             Charge(container, -1);
         }
-        WakeOnNode(node);
+        if (_planted != PlantedBug.MissedWake)
+        {
+            WakeOnNode(node);
+        }
     }
 
     private static void RemoveAt(List<Container> list, int place, Action<Container, int> moved)
@@ -524,7 +528,7 @@ internal sealed partial class Placing(ClusterState state)
                 Change(ref queue.DriverUsage, vector, sign, count);
             }
             queue.Rank(count);
-            if (queue.HeapIndex >= 0)
+            if (queue.HeapIndex >= 0 && _planted != PlantedBug.WrongShare)
             {
                 queue.Parent!.Children.Moved(queue);
             }

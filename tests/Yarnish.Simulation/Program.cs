@@ -1,0 +1,173 @@
+using System.Collections.Immutable;
+using System.Diagnostics;
+using System.Globalization;
+using Yarnish.Scheduling;
+
+namespace Yarnish.Simulation;
+
+/// <summary>
+/// <c>--seeds N [--from S]</c> runs N seeds; <c>--seed S</c> runs one and prints its log; <c>--planted</c> proves that each planted bug is caught in at most 200 seeds.
+/// Exit code 0 when all is well, 1 when not, 2 for a wrong option.
+/// </summary>
+internal static class Program
+{
+    // What must happen in a few hundred seeds, or the simulation does not test what it claims to.
+    private static readonly string[] Sometimes =
+    [
+        "message lost", "message twice", "manager crashed", "manager crashed between effects", "restart-agent", "crash-node", "cut-node", "cut-driver", "drain",
+        "kill-application", "kill-driver", "reload", "sicken", "work left for the next step", "launch repeated", "container adopted", "stranger on a node", "node reserved",
+        "application inactive", "placed under a constraint", "compared with the reference",
+        "ask FailurePause", "ask GangDeadline", "ask QueueMaximum", "ask UserLimit", "ask GroupLimit", "ask DriverShare", "ask NotEnoughFree",
+        "reason NodeTooSmall", "reason NotEnoughFree", "reason NodeExcluded", "reason AntiAffinity", "reason Locality",
+    ];
+
+    private static int Main(string[] args)
+    {
+        try
+        {
+            return args switch
+            {
+                ["--planted"] => Planted(200),
+                ["--seed", var seed, .. var rest] => One(Number(seed), Bug(rest)),
+                ["--seeds", var seeds] => Many((int)Number(seeds), 1),
+                ["--seeds", var seeds, "--from", var from] => Many((int)Number(seeds), Number(from)),
+                _ => Usage(),
+            };
+        }
+        catch (FormatException error)
+        {
+            Console.Error.WriteLine(error.Message);
+            return Usage();
+        }
+    }
+
+    private static ulong Number(string text) =>
+        ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : throw new FormatException($"'{text}' is not a whole number.");
+
+    private static PlantedBug Bug(string[] rest) => rest is ["--bug", var name] ? Enum.Parse<PlantedBug>(name) : PlantedBug.None;
+
+    private static int Usage()
+    {
+        Console.Error.WriteLine("usage: Yarnish.Simulation --seeds N [--from S] | --seed S [--bug NAME] | --planted");
+        return 2;
+    }
+
+    private static int Many(int seeds, ulong from)
+    {
+        var watch = Stopwatch.StartNew();
+        var reached = new SortedSet<string>(StringComparer.Ordinal);
+        var (violations, events) = (0, 0L);
+        for (var i = 0; i < seeds; i++)
+        {
+            var scenario = Scenario.FromSeed(from + (ulong)i, PlantedBug.None);
+            var outcome = World.Run(scenario);
+            events += outcome.Events;
+            reached.UnionWith(outcome.Reached);
+            if (outcome.Violations.Count > 0)
+            {
+                violations++;
+                if (violations <= 5)
+                {
+                    Report(scenario, outcome);
+                }
+            }
+        }
+        var missing = seeds >= 200 ? Sometimes.Where(what => !reached.Contains(what)).ToArray() : [];
+        foreach (var what in missing)
+        {
+            Console.WriteLine($"never reached in {seeds} seeds: {what}");
+        }
+        Console.WriteLine($"seeds {seeds}, violations {violations + missing.Length}, events {events}, seconds {watch.Elapsed.TotalSeconds:0.0}");
+        return violations + missing.Length == 0 ? 0 : 1;
+    }
+
+    private static int One(ulong seed, PlantedBug bug)
+    {
+        var scenario = Scenario.FromSeed(seed, bug);
+        var outcome = World.Run(scenario);
+        foreach (var line in outcome.Log)
+        {
+            Console.WriteLine(line);
+        }
+        Console.WriteLine($"nodes: {string.Join(" | ", scenario.Nodes)}");
+        Report(scenario, outcome);
+        return outcome.Violations.Count == 0 ? 0 : 1;
+    }
+
+    private static void Report(Scenario scenario, Outcome outcome)
+    {
+        if (outcome.Violations.Count == 0)
+        {
+            Console.WriteLine($"seed {scenario.Seed}: no violation in {outcome.Events} events");
+            return;
+        }
+        Console.WriteLine($"seed {scenario.Seed}: {outcome.Violations[0]}");
+        var small = Shrink(scenario, Invariant(outcome.Violations[0]));
+        Console.WriteLine($"  shrunk from {scenario.Deeds.Length} to {small.Deeds.Length} deeds; drop {small.DropPerMille}, twice {small.DuplicatePerMille}, slow {small.SlowPerMille} of a thousand:");
+        foreach (var deed in small.Deeds)
+        {
+            Console.WriteLine("    " + deed);
+        }
+    }
+
+    private static string Invariant(string violation) => violation.Split(':')[0];
+
+    // Leaves out deeds and faults as long as the same invariant still breaks.
+    private static Scenario Shrink(Scenario scenario, string invariant)
+    {
+        bool Fails(Scenario candidate) => World.Run(candidate).Violations is [var first, ..] && Invariant(first) == invariant;
+        var best = scenario;
+        foreach (var calmer in new Func<Scenario, Scenario>[]
+        {
+            static s => s.With(s.Deeds, 0, s.DuplicatePerMille, s.SlowPerMille),
+            static s => s.With(s.Deeds, s.DropPerMille, 0, s.SlowPerMille),
+            static s => s.With(s.Deeds, s.DropPerMille, s.DuplicatePerMille, 0),
+        })
+        {
+            best = Fails(calmer(best)) ? calmer(best) : best;
+        }
+        for (var i = best.Deeds.Length - 1; i >= 0; i--)
+        {
+            if (i < best.Deeds.Length && best.Without(i) is var candidate && Fails(candidate))
+            {
+                best = candidate;
+            }
+        }
+        return best;
+    }
+
+    private static int Planted(int most)
+    {
+        var missed = 0;
+        foreach (var bug in Enum.GetValues<PlantedBug>().Where(static bug => bug != PlantedBug.None))
+        {
+            var caught = 0UL;
+            var how = "";
+            for (var seed = 1UL; seed <= (ulong)most && caught == 0; seed++)
+            {
+                if (World.Run(Scenario.FromSeed(seed, bug)).Violations is [var first, ..])
+                {
+                    (caught, how) = (seed, first);
+                }
+            }
+            missed += caught == 0 ? 1 : 0;
+            Console.WriteLine(caught == 0 ? $"{bug}: NOT caught in {most} seeds" : $"{bug}: caught by seed {caught}: {how}");
+        }
+        return missed == 0 ? 0 : 1;
+    }
+
+    private static Scenario With(this Scenario s, ImmutableArray<Deed> deeds, int drop, int duplicate, int slow) => new()
+    {
+        Seed = s.Seed,
+        Nodes = s.Nodes,
+        Configuration = s.Configuration,
+        Settings = s.Settings,
+        DropPerMille = drop,
+        DuplicatePerMille = duplicate,
+        SlowPerMille = slow,
+        AgentsRemember = s.AgentsRemember,
+        Deeds = deeds,
+    };
+
+    private static Scenario Without(this Scenario s, int deed) => s.With(s.Deeds.RemoveAt(deed), s.DropPerMille, s.DuplicatePerMille, s.SlowPerMille);
+}
