@@ -61,7 +61,14 @@ public static class YarnishConfiguration
             {
                 if (value.Exists())
                 {
-                    property.SetValue(options, value.Get(property.PropertyType));
+                    try
+                    {
+                        property.SetValue(options, value.Get(property.PropertyType));
+                    }
+                    catch (InvalidOperationException error)
+                    {
+                        throw new ConfigurationException($"{Name(section, property.Name)} is given with parts below it, which is not {Kind(property.PropertyType)}.", error);
+                    }
                 }
                 continue;
             }

@@ -67,6 +67,11 @@ internal static partial class RestErrors
         {
             response.Headers.WWWAuthenticate = "Bearer realm=\"yarnish\"";
         }
+        if (context.Request.ContentLength is not 0 && error.Status is StatusCodes.Status401Unauthorized or StatusCodes.Status403Forbidden or StatusCodes.Status413PayloadTooLarge or StatusCodes.Status507InsufficientStorage)
+        {
+            // The body was not read to its end: say so, or the client sends its next request into a connection that is being closed.
+            response.Headers.Connection = "close";
+        }
         if (error.Status == StatusCodes.Status503ServiceUnavailable)
         {
             response.Headers.RetryAfter = "1";
@@ -85,6 +90,7 @@ internal static partial class RestErrors
 
     private static RestException FromStatus(HttpContext context) => context.Response.StatusCode switch
     {
+        StatusCodes.Status413PayloadTooLarge => new RestException(413, "too-large", $"The body is larger than {context.Request.Path} takes."),
         StatusCodes.Status404NotFound => RestException.NotFound($"There is nothing at {context.Request.Method} {context.Request.Path}. The addresses are listed at /openapi/v1.json."),
         StatusCodes.Status405MethodNotAllowed => new RestException(405, "method-not-allowed", $"{context.Request.Path} does not take {context.Request.Method}. The addresses are listed at /openapi/v1.json."),
         StatusCodes.Status415UnsupportedMediaType => new RestException(415, "invalid", "The body must be JSON, with Content-Type: application/json."),

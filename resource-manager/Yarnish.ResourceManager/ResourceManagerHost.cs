@@ -1,0 +1,131 @@
+using System.Reflection;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.OpenApi;
+using OpenTelemetry.Metrics;
+using Yarnish.Hosting;
+using Yarnish.Protocol;
+using Yarnish.ResourceManager.Blobs;
+using Yarnish.ResourceManager.Cluster;
+using Yarnish.ResourceManager.Journal;
+using Yarnish.ResourceManager.Rest;
+using Yarnish.ResourceManager.Telemetry;
+using Yarnish.Scheduling;
+using Yarnish.Transport;
+
+namespace Yarnish.ResourceManager;
+
+/// <summary>Puts the resource manager together: settings → HTTP server, blob store and <see cref="ClusterService"/>. Tests give it their own bus, journal and clock.</summary>
+internal static class ResourceManagerHost
+{
+    // JSON bodies are small; blobs raise it for themselves.
+    private const long MaximumBodyBytes = 1 << 20;
+
+    /// <summary>Reads and checks the settings.</summary>
+    /// <exception cref="ConfigurationException">Something is wrong; the message lists all of it.</exception>
+    public static ResourceManagerOptions ReadOptions(IConfiguration configuration)
+    {
+        configuration.RequireKnownSettings(typeof(ResourceManagerOptions), typeof(OtherProgramsOptions));
+        var options = configuration.Bind<ResourceManagerOptions>();
+        var problems = options.Problems().ToList();
+        return problems.Count == 0 ? options : throw new ConfigurationException(string.Join(Environment.NewLine, problems));
+    }
+
+    /// <summary>Builds the program.</summary>
+    /// <param name="configuration">For logging.</param>
+    /// <param name="options">Checked settings.</param>
+    /// <param name="parts">What to put in place of the real things; null for none.</param>
+    public static WebApplication Build(IConfiguration configuration, ResourceManagerOptions options, HostParts? parts = null)
+    {
+        var clock = parts?.Clock ?? TimeProvider.System;
+        var version = typeof(ResourceManagerHost).Assembly.GetCustomAttribute<AssemblyInformationalVersionAttribute>()?.InformationalVersion ?? "";
+        var settings = (parts?.Settings ?? new ClusterSettings()) with { ClusterName = options.ClusterName, Version = version };
+        var otlpEndpoint = Environment.GetEnvironmentVariable("OTEL_EXPORTER_OTLP_ENDPOINT") ?? "";
+
+        var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = "Yarnish.ResourceManager" });
+        builder.Logging.AddYarnishConsole(configuration);
+        builder.WebHost.UseKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.MaxRequestBodySize = MaximumBodyBytes;
+        }).UseUrls([.. options.Urls.Split(';', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)]);
+        var services = builder.Services;
+        services.AddRouting();
+        services.Configure<RouteHandlerOptions>(routing => routing.ThrowOnBadRequest = true);
+        services.ConfigureHttpJsonOptions(json => ProtocolJson.Apply(json.SerializerOptions));
+        services.AddOpenApi("v1", DescribeApi);
+        services.AddMetrics();
+        services.AddOpenTelemetry().WithMetrics(metrics => metrics
+            .AddMeter(YarnishTelemetry.ResourceManager, "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime")
+            .AddPrometheusExporter());
+        services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(10));
+        services.AddSingleton(options);
+        services.AddSingleton(clock);
+        services.AddSingleton(settings);
+        services.AddSingleton<ClusterStatus>();
+        services.AddSingleton(_ => new BlobStore(Path.Combine(options.DataDirectory, "blobs"), new BlobLimits(options.BlobQuotaBytes, options.MaximumBlobBytes, options.ConcurrentUploads, options.BlobGrace), clock));
+        services.AddSingleton<ClusterInstruments>();
+        services.AddSingleton(provider => new ClusterService(
+            options,
+            settings,
+            provider.GetRequiredService<ClusterStatus>(),
+            provider.GetRequiredService<BlobStore>(),
+            provider.GetRequiredService<ClusterInstruments>(),
+            parts?.Journal ?? (() => new RedisJournal(options.Redis, options.ClusterName, new EpochFile(options.DataDirectory), Logger(provider, "Journal"))),
+            parts?.Bus ?? (() => new RabbitMqControlBus(options.RabbitMq, options.ClusterName, options.Secret, ControlAddress.ResourceManager, provider.GetRequiredService<ILoggerFactory>())),
+            provider.GetRequiredService<IServer>(),
+            provider.GetRequiredService<IHostApplicationLifetime>(),
+            clock,
+            provider.GetRequiredService<ILogger<ClusterService>>()));
+        services.AddHostedService(provider => provider.GetRequiredService<ClusterService>());
+
+        var app = builder.Build();
+        var status = app.Services.GetRequiredService<ClusterStatus>();
+        app.UseRestErrors();
+        app.UseRestAuthorization(options.Secret);
+        app.UseRouting();
+        app.MapHealth(status);
+        app.MapPrometheusScrapingEndpoint("/metrics");
+        app.MapOpenApi("/openapi/{documentName}.json");
+        var api = app.MapGroup("/api/v1");
+        api.MapCluster(status, options, otlpEndpoint);
+        api.MapBlobs(app.Services.GetRequiredService<BlobStore>(), options.MaximumBlobBytes);
+        return app;
+    }
+
+    private static ILogger Logger(IServiceProvider provider, string name) => provider.GetRequiredService<ILoggerFactory>().CreateLogger("Yarnish.ResourceManager." + name);
+
+    private static void DescribeApi(Microsoft.AspNetCore.OpenApi.OpenApiOptions api)
+    {
+        api.AddDocumentTransformer((document, _, _) =>
+        {
+            document.Info.Title = "Yarnish resource manager";
+            document.Info.Description = "The cluster, its nodes and applications, and the blobs they run. Every answer that is not a success has the body ErrorInfo.";
+            return Task.CompletedTask;
+        });
+        api.AddSchemaTransformer((schema, context, _) =>
+        {
+            // Ids are strings on the wire; their converters hide that from the schema.
+            if (context.JsonTypeInfo.Type.GetInterfaces().Any(type => type.IsGenericType && type.GetGenericTypeDefinition() == typeof(IStringId<>)))
+            {
+                schema.Type = JsonSchemaType.String;
+                schema.MaxLength = IdSyntax.MaximumLength;
+            }
+            return Task.CompletedTask;
+        });
+    }
+
+    /// <summary>Replacements for tests.</summary>
+    internal sealed record HostParts(Func<IClusterJournal>? Journal = null, Func<IControlBus>? Bus = null, TimeProvider? Clock = null, ClusterSettings? Settings = null);
+
+    /// <summary>Settings of agents and drivers that may stand in the same environment: known, and not ours.</summary>
+    private sealed class OtherProgramsOptions
+    {
+        public string Address { get; set; } = "";
+
+        public string NodeId { get; set; } = "";
+
+        public string MemoryBytes { get; set; } = "";
+
+        public string MilliCores { get; set; } = "";
+    }
+}
