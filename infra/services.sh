@@ -24,6 +24,7 @@ Usage: infra/services.sh VERB
   kill    rabbitmq|redis    SIGKILL (fault tests)
   start   rabbitmq|redis    start again after kill, same port, same data
   flush redis               forget every key (fault tests)
+  block|unblock rabbitmq    make the broker block publishers, as a memory alarm would (fault tests)
 Environment: Yarnish__RabbitMq (amqp URI) and Yarnish__Redis (host:port[,options]) name services to use instead, when they answer.
              YARNISH_RUN_DIRECTORY moves .run; YARNISH_SERVICES_INSTALL=0 forbids apt-get install.
 TEXT
@@ -183,6 +184,12 @@ CONF
         fail "RabbitMQ did not answer on 127.0.0.1:$(get rabbitmq/port) within 120 s (logs: $directory/log)."
     }
     rabbitmq_is_up || { tail -n 20 "$directory/log/console.log" >&2; fail "RabbitMQ ended while starting (logs: $directory/log)."; }
+}
+
+rabbitmqctl_ours() {
+    if [ "$(get rabbitmq/mode)" = docker ]; then compose exec -T rabbitmq rabbitmqctl -q "$@"; return; fi
+    env -i PATH="$PATH" LANG=C.UTF-8 HOME="$run/rabbitmq/home" ERL_EPMD_PORT="$(get rabbitmq/epmd.port)" RABBITMQ_NODENAME="$name@localhost" \
+        RABBITMQ_CONF_ENV_FILE="$run/rabbitmq/rabbitmq-env.conf" "$(dirname "$(rabbitmq_server)")/rabbitmqctl" -q "$@"
 }
 
 rabbitmq_is_up() { amqp_answers 127.0.0.1 "$(get rabbitmq/port)"; }
@@ -375,6 +382,13 @@ case "$verb" in
     restart) must_be_ours "$service"; lock; end_one "$service" TERM; start_one "$service"; say "$service: restarted" ;;
     kill) must_be_ours "$service"; lock; end_one "$service" KILL; say "$service: killed" ;;
     start) must_be_ours "$service"; lock; start_one "$service"; say "$service: running at $(masked "$(uri_of "$service")")" ;;
+    block|unblock)
+        [ "$service" = rabbitmq ] || { usage >&2; exit 2; }
+        must_be_ours rabbitmq
+        share=0.4; [ "$verb" = unblock ] || share=0
+        rabbitmqctl_ours set_vm_memory_high_watermark "$share" || fail "RabbitMQ did not take the memory limit"
+        say "rabbitmq: publishers ${verb}ed"
+        ;;
     flush)
         [ "$service" = redis ] || { usage >&2; exit 2; }
         must_be_ours redis

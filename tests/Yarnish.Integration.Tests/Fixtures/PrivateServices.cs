@@ -32,6 +32,12 @@ public sealed class PrivateServices : IAsyncLifetime
     /// <summary>After <see cref="KillRabbitMqAsync"/>.</summary>
     public Task StartRabbitMqAsync() => RunAsync("start", "rabbitmq");
 
+    /// <summary>Publishers wait from now on, as under a memory alarm.</summary>
+    public Task BlockRabbitMqAsync() => RunAsync("block", "rabbitmq");
+
+    /// <summary>After <see cref="BlockRabbitMqAsync"/>.</summary>
+    public Task UnblockRabbitMqAsync() => RunAsync("unblock", "rabbitmq");
+
     /// <summary>SIGKILL.</summary>
     public Task KillRedisAsync() => RunAsync("kill", "redis");
 
