@@ -9,6 +9,23 @@ internal sealed partial class JobMachine
     private readonly LinkedList<JobStatus> _endedJobs = [];
     private readonly LinkedList<StageStatus> _endedStages = [];
 
+    /// <summary>The counts over the life of the application, without the rest.</summary>
+    public JobTotals Totals => new()
+    {
+        JobsSucceeded = _jobsSucceeded,
+        JobsFailed = _jobsFailed,
+        StagesSucceeded = _stagesSucceeded,
+        TasksRunning = _attempts.Count,
+        TasksPending = _pending,
+        TasksSucceeded = _tasksSucceeded,
+        TasksFailed = _tasksFailed,
+        ReportsDropped = _reportsDropped,
+        ExecutorsSeen = _executorsSeen,
+        ExecutorsLost = _executorsLost,
+        ShuffleBytesWritten = _shuffleBytesWritten,
+        ShuffleBytesRead = _shuffleBytesRead,
+    };
+
     /// <summary>The state of all jobs, as it is between two events.</summary>
     public JobSnapshot Snapshot()
     {
@@ -20,21 +37,7 @@ internal sealed partial class JobMachine
             Jobs = [.. _jobs.Values.Select(job => StatusOf(job, JobState.Running, null, "")), .. _endedJobs],
             Stages = [.. stages, .. _endedStages],
             Executors = [.. _executors.Select(StatusOf)],
-            Totals = new JobTotals
-            {
-                JobsSucceeded = _jobsSucceeded,
-                JobsFailed = _jobsFailed,
-                StagesSucceeded = _stagesSucceeded,
-                TasksRunning = _attempts.Count,
-                TasksPending = _pending,
-                TasksSucceeded = _tasksSucceeded,
-                TasksFailed = _tasksFailed,
-                ReportsDropped = _reportsDropped,
-                ExecutorsSeen = _executorsSeen,
-                ExecutorsLost = _executorsLost,
-                ShuffleBytesWritten = _shuffleBytesWritten,
-                ShuffleBytesRead = _shuffleBytesRead,
-            },
+            Totals = Totals,
         };
     }
 
