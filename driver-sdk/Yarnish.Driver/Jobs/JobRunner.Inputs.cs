@@ -1,0 +1,242 @@
+using Yarnish.Blocks;
+using Yarnish.Dataflow;
+using Yarnish.Protocol;
+using Yarnish.Tracing;
+using Yarnish.Transport;
+
+namespace Yarnish.Jobs;
+
+/// <content>What comes in: from executors, from callers, from the fleet, from the clock.</content>
+internal sealed partial class JobRunner
+{
+    /// <summary>Result blocks read at once.</summary>
+    private const int MaximumFetches = 4;
+
+    private static readonly TimeSpan RefreshInterval = TimeSpan.FromMinutes(5);
+
+    private static readonly TimeSpan DisplayInterval = TimeSpan.FromMilliseconds(200);
+
+    private readonly Dictionary<ExecutorId, ExecutorHello> executors = [];
+    private readonly Dictionary<NodeId, string> nodeUrls = [];
+    private readonly SemaphoreSlim fetches = new(MaximumFetches);
+
+    private void Handle(DriverLinkEvent happened, DateTimeOffset now)
+    {
+        switch (happened)
+        {
+            case ExecutorMessageReceived { Message: TaskReports reports }:
+                Tell(new TasksEnded(reports.From, reports.Reports), now);
+                break;
+            case ExecutorMessageReceived { Message: ExecutorBeat beat }:
+                Tell(new ExecutorAlive(beat.From, beat.Running, beat.Queued), now);
+                outbox.Send(beat.From, new DriverAlive(DriverEpoch));
+                break;
+            case ExecutorMessageReceived { Message: ExecutorHello hello }:
+                TakeHello(hello, now);
+                break;
+            case ExecutorMessageReceived { Message: LocationsWanted wanted }:
+                Tell(new LocationsMissing(wanted.From, wanted.ShuffleId, wanted.Epoch), now);
+                break;
+            case ExecutorMessageReceived { Message: ExecutorGoodbye goodbye }:
+                Tell(new ExecutorLost(goodbye.From.ExecutorId, ContainerExitCause.StoppedByOperator, goodbye.Reason), now);
+                break;
+            case MessageReturned returned:
+                codeSent.Remove(returned.To);
+                Tell(new BatchReturned(returned.To, returned.Attempts, QueueGone: true), now);
+                break;
+            case LinkDown down:
+                linkDown ??= (now, down.Reason);
+                codeSent.Clear();
+                Tell(new LinkInterrupted(down.Reason), now);
+                break;
+            case LinkUp:
+                linkDown = null;
+                Tell(new LinkRestored(MessagesMayBeLost: true), now);
+                break;
+            case LinkBlocked { Blocked: true } blocked:
+                linkDown ??= (now, blocked.Reason);
+                Tell(new LinkInterrupted(blocked.Reason), now);
+                break;
+            case LinkBlocked:
+                linkDown = null;
+                Tell(new LinkRestored(MessagesMayBeLost: false), now);
+                break;
+        }
+    }
+
+    private void Handle(object message, DateTimeOffset now)
+    {
+        switch (message)
+        {
+            case RunningJob job:
+                Submit(job, now);
+                break;
+            case CancelRequest:
+                foreach (var job in jobs.Values.Where(job => job.Cancellation.IsCancellationRequested).ToList())
+                {
+                    Tell(new JobCancelRequested(job.Id, "cancelled by the program"), now);
+                }
+                break;
+            case CancelAllRequest all:
+                foreach (var job in jobs.Values.ToList())
+                {
+                    Tell(new JobCancelRequested(job.Id, all.Reason), now);
+                }
+                break;
+            case ResultRead read:
+                Tell(read.Outcome, now);
+                break;
+            case ResultFailure failure:
+                Tell(new ResultHandlerFailed(failure.JobId, failure.Partition, RemoteError.From(failure.Error)), now);
+                break;
+            case UnpersistRequest unpersist:
+                Tell(new CollectionUnpersisted(unpersist.Collection), now);
+                outbox.Send(null, new DropBlocks([], [unpersist.Collection]));
+                break;
+            case FleetMessage posted:
+                fleet.Handle(posted.Message, now);
+                ApplyChanges(now);
+                break;
+            case Wake:
+                WakeUp(now);
+                break;
+        }
+    }
+
+    private void Submit(RunningJob job, DateTimeOffset now)
+    {
+        if (abandoned is { } reason)
+        {
+            job.Fail(new YarnishJobException(FailureText.OfJob(job.Plan.Name, reason.Why, reason.Cure)));
+            return;
+        }
+        job.Id = new JobId(nextJob++);
+        job.Results = new ResultPump(job.Plan.OnResult, (partition, error) => PostSoon(new ResultFailure(job.Id, partition, error)));
+        jobs.Add(job.Id, job);
+        Volatile.Write(ref jobCount, jobs.Count);
+        DriverTraces.Number(job.Activity, job.Id);
+        foreach (var code in job.Codes)
+        {
+            code.Number = nextCode++;
+            codes.Add(code.Number, (job, code));
+        }
+        if (jobs.Count == 1)
+        {
+            nextDisplay = now + DisplayInterval;
+        }
+        Tell(new JobSubmitted(job.Id, Define(job)), now);
+        fleet.JobSubmitted(now);
+        if (job.Cancellation.IsCancellationRequested)
+        {
+            Tell(new JobCancelRequested(job.Id, "cancelled by the program"), now);
+        }
+    }
+
+    private JobDefinition Define(RunningJob job) => new()
+    {
+        Name = job.Plan.Name,
+        Partitions = job.Plan.Partitions,
+        ResultLimitBytes = options.MaximumResultBytes,
+        Stages = [.. job.Codes.Select(static code => new StageDefinition
+        {
+            Name = code.Stage.Name,
+            Partitions = code.Stage.Partitions,
+            Output = code.Stage.Output is { } output ? new ShuffleOutput(output.Shuffle, output.Reducers) : null,
+            Inputs = code.Stage.Inputs,
+            Persisted = code.Stage.Persisted,
+            Code = code.Number,
+            Indeterminate = code.Stage.Indeterminate,
+        })],
+    };
+
+    private void TakeHello(ExecutorHello hello, DateTimeOffset now)
+    {
+        if (!fleet.Accept(hello, now))
+        {
+            outbox.Send(hello.From, new ShutdownExecutor("the driver has released this executor"));
+            return;
+        }
+        foreach (var old in codeSent.Keys.Where(address => address.ExecutorId == hello.From.ExecutorId && address.Epoch < hello.From.Epoch).ToList())
+        {
+            codeSent.Remove(old);
+        }
+        executors[hello.From.ExecutorId] = hello;
+        nodeUrls[hello.NodeId] = hello.NodeUrl;
+        liveSlots = executors.Values.Sum(static executor => executor.Slots);
+        outbox.Send(hello.From, new DriverAlive(DriverEpoch));
+        Tell(ExecutorJoined.From(hello), now);
+    }
+
+    private async Task FetchAsync(FetchResult fetch, string nodeUrl)
+    {
+        var attempt = fetch.Report.AttemptId;
+        var block = fetch.Report.ResultBlock!;
+        JobEvent outcome;
+        try
+        {
+            await fetches.WaitAsync(stopping.Token).ConfigureAwait(false);
+            try
+            {
+                var content = await readBlock(nodeUrl, BlockId.Create(block), stopping.Token).ConfigureAwait(false);
+                outcome = new ResultFetched(attempt, fetch.Report with { Result = content, ResultBlock = null });
+            }
+            finally
+            {
+                fetches.Release();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            return;
+        }
+        catch (Exception error)
+        {
+            outcome = new ResultLost(attempt, $"block {block} of executor {fetch.ExecutorId} could not be read from {(nodeUrl.Length == 0 ? "this process" : nodeUrl)}: {error.Message}");
+        }
+        PostSoon(new ResultRead(outcome));
+    }
+
+    private void WakeUp(DateTimeOffset now)
+    {
+        armedFor = DateTimeOffset.MaxValue;
+        if (machine.NextWake <= now)
+        {
+            Tell(TimePassed.Instance, now);
+        }
+        if (fleet.NextWake <= now)
+        {
+            fleet.Tick(now);
+            ApplyChanges(now);
+        }
+        if (nextDisplay <= now)
+        {
+            nextDisplay = now + DisplayInterval;
+            if (jobs.Count > 0)
+            {
+                display.Show(Snapshot(now));
+            }
+        }
+        if (nextRefresh <= now)
+        {
+            nextRefresh = now + RefreshInterval;
+            _ = IgnoreAsync(registry.RefreshAsync(stopping.Token));
+        }
+        if (linkDown is { } down && now - down.Since >= options.BrokerTimeout && jobs.Count > 0)
+        {
+            FailJobs($"the message broker has not worked for {options.BrokerTimeout.TotalSeconds:0} s: {down.Reason}", "start the broker again, then the program; a longer wait is set with Yarnish:BrokerTimeout");
+        }
+    }
+
+    /// <summary>What the registry could not do now it does at the next occasion: the driver holds the truth.</summary>
+    private static async Task IgnoreAsync(ValueTask work)
+    {
+        try
+        {
+            await work.ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is BlockRegistryException or OperationCanceledException or ObjectDisposedException)
+        {
+            // Missing entries are asked for by those who miss them.
+        }
+    }
+}

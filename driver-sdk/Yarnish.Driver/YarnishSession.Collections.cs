@@ -1,0 +1,45 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using Yarnish.Lineage;
+
+namespace Yarnish;
+
+/// <content>Where collections begin.</content>
+public sealed partial class YarnishSession
+{
+    /// <summary>A collection of rows that are in the driver's memory. They are copied now, and sent along with the tasks.</summary>
+    /// <param name="rows">The rows.</param>
+    /// <param name="partitions">Into how many partitions they are cut; null for the session's parallelism, at most one per row.</param>
+    /// <param name="file">Filled in by the compiler.</param>
+    /// <param name="line">Filled in by the compiler.</param>
+    public Rdd<T> Parallelize<T>(IEnumerable<T> rows, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
+        Collections.Parallelize(Runner, rows, partitions, SourceLocation.Of(file, line));
+
+    /// <summary>Consecutive whole numbers.</summary>
+    /// <param name="start">The first.</param>
+    /// <param name="count">How many; 0 or more.</param>
+    /// <param name="partitions">Into how many partitions they are cut; null for the session's parallelism.</param>
+    /// <param name="file">Filled in by the compiler.</param>
+    /// <param name="line">Filled in by the compiler.</param>
+    public Rdd<T> Range<T>(T start, long count, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where T : INumber<T> =>
+        Collections.Range(Runner, start, count, partitions, SourceLocation.Of(file, line));
+
+    /// <summary>The lines of text files, UTF-8. Big files are split; files ending in <c>.gz</c> are unpacked.</summary>
+    /// <param name="path">A file, a folder, or a glob such as <c>logs/**/*.txt</c>, as the executors see it.</param>
+    /// <param name="minPartitions">At least so many partitions, as far as the files can be split; null for the session's parallelism.</param>
+    /// <param name="file">Filled in by the compiler.</param>
+    /// <param name="line">Filled in by the compiler.</param>
+    /// <exception cref="FileNotFoundException">Nothing is there.</exception>
+    public Rdd<string> ReadText(string path, int? minPartitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
+        Collections.ReadText(Runner, [path], minPartitions, SourceLocation.Of(file, line));
+
+    /// <summary>The lines of several text files, folders or globs.</summary>
+    /// <param name="paths">See <see cref="ReadText(string, int?, string, int)"/>.</param>
+    /// <param name="minPartitions">At least so many partitions, as far as the files can be split; null for the session's parallelism.</param>
+    /// <param name="file">Filled in by the compiler.</param>
+    /// <param name="line">Filled in by the compiler.</param>
+    /// <exception cref="FileNotFoundException">Nothing is there.</exception>
+    public Rdd<string> ReadText(IEnumerable<string> paths, int? minPartitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
+        Collections.ReadText(Runner, paths, minPartitions, SourceLocation.Of(file, line));
+}
