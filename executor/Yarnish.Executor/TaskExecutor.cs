@@ -33,6 +33,7 @@ public sealed class TaskExecutor : IAsyncDisposable
     private readonly LocationCache locations;
     private readonly CancellationTokenSource stopping = new();
     private readonly TaskCompletionSource<ExecutorEnd> ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource connected = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ConcurrentDictionary<(StageId, int, string), StageTrace?> traces = new();
     private readonly List<Thread> threads = [];
     private volatile Epoch? epoch;
@@ -70,6 +71,12 @@ public sealed class TaskExecutor : IAsyncDisposable
         services = new ExecutorServices(options, new BlockDirectory(options.BlockDirectory), registry, locations, this.time, this.logger);
     }
 
+    /// <summary>Completes when the first hello went out.</summary>
+    public Task Connected => connected.Task;
+
+    /// <summary>What the slots wait for before their first task; nothing by default.</summary>
+    internal Task StartSlotsAfter { get; init; } = Task.CompletedTask;
+
     /// <summary>Messages of another application or an older driver, damaged code, late duplicates: dropped and counted.</summary>
     public long Dropped => Interlocked.Read(ref dropped);
 
@@ -92,7 +99,7 @@ public sealed class TaskExecutor : IAsyncDisposable
         var starting = link.StartAsync(stopping.Token);
         for (var i = 0; i < options.Slots; i++)
         {
-            var slot = new Slot(queue, table, sender, services, LoadProgram, Fail);
+            var slot = new Slot(queue, table, sender, services, LoadProgram, StartSlotsAfter, Fail);
             var thread = new Thread(slot.Run, maxStackSize: 0) { IsBackground = true, Name = $"slot {i} of {options.ExecutorId}" };
             threads.Add(thread);
             thread.Start();
@@ -316,6 +323,7 @@ public sealed class TaskExecutor : IAsyncDisposable
             return;
         }
         sender.Address = address;
+        connected.TrySetResult();
         // All that ended up to here, not only what the hello named: what ended meanwhile found no address.
         foreach (var attempt in table.Snapshot().Ended)
         {
@@ -334,9 +342,9 @@ public sealed class TaskExecutor : IAsyncDisposable
         {
             // Counted in beats, not by the clock: a process that was stopped for a minute has not listened, so nobody was silent.
             var latest = Interlocked.Read(ref messagesHeard);
-            var connected = epoch is not null;
-            silence = latest == heard && connected ? silence + options.BeatInterval : TimeSpan.Zero;
-            disconnected = connected ? TimeSpan.Zero : disconnected + options.BeatInterval;
+            var hasEpoch = epoch is not null;
+            silence = latest == heard && hasEpoch ? silence + options.BeatInterval : TimeSpan.Zero;
+            disconnected = hasEpoch ? TimeSpan.Zero : disconnected + options.BeatInterval;
             heard = latest;
             if (silence >= options.DriverTimeout)
             {

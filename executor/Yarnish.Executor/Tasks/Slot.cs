@@ -14,6 +14,7 @@ internal sealed class Slot(
     ReportSender sender,
     ExecutorServices services,
     Func<string, StageProgram?> load,
+    Task startAfter,
     Action<Exception> failed)
 {
     private readonly ExecutorOptions options = services.Options;
@@ -23,6 +24,7 @@ internal sealed class Slot(
     {
         try
         {
+            startAfter.Wait();
             while (queue.TryTake(out var attempt))
             {
                 RunOne(attempt);

@@ -386,7 +386,9 @@ public sealed class TaskExecutorTests
             harness.Clock.Advance(TimeSpan.FromSeconds(2));
             await harness.NextAsync<ExecutorBeat>();
         }
-        await harness.SendAsync(new DriverAlive(1));
+        // Any message will do; this one has an answer, which proves that it was heard.
+        await harness.SendAsync(new SayHello(1));
+        await harness.NextAsync<ExecutorHello>();
         for (var seconds = 0; seconds < 26; seconds += 2)
         {
             harness.Clock.Advance(TimeSpan.FromSeconds(2));
