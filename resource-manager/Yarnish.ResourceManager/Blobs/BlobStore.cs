@@ -189,32 +189,38 @@ internal sealed class BlobStore
     }
 
     /// <summary>
-    /// Copies an opened blob and verifies it on the way.
+    /// Copies an opened blob and verifies it on the way. The last piece is held back until the whole is known to be right, so a receiver that knows the
+    /// length never takes a damaged copy for a complete one.
     /// </summary>
-    /// <returns>False when the content does not fit its name: the blob is removed and the copy must not be used.</returns>
+    /// <returns>False when the content does not fit its name: the blob is removed and the copy stays incomplete.</returns>
     public async Task<bool> CopyAsync(string hash, FileStream from, Stream to, CancellationToken cancellation)
     {
         using var sum = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        var buffer = ArrayPool<byte>.Shared.Rent(CopyBufferBytes);
+        var held = ArrayPool<byte>.Shared.Rent(CopyBufferBytes);
+        var next = ArrayPool<byte>.Shared.Rent(CopyBufferBytes);
         try
         {
+            var heldCount = 0;
             int count;
-            while ((count = await from.ReadAsync(buffer, cancellation)) > 0)
+            while ((count = await from.ReadAsync(next, cancellation)) > 0)
             {
-                sum.AppendData(buffer, 0, count);
-                await to.WriteAsync(buffer.AsMemory(0, count), cancellation);
+                sum.AppendData(next, 0, count);
+                await to.WriteAsync(held.AsMemory(0, heldCount), cancellation);
+                (held, next, heldCount) = (next, held, count);
             }
+            if (Convert.ToHexStringLower(sum.GetHashAndReset()) != hash)
+            {
+                Remove(hash);
+                return false;
+            }
+            await to.WriteAsync(held.AsMemory(0, heldCount), cancellation);
+            return true;
         }
         finally
         {
-            ArrayPool<byte>.Shared.Return(buffer);
+            ArrayPool<byte>.Shared.Return(held);
+            ArrayPool<byte>.Shared.Return(next);
         }
-        if (Convert.ToHexStringLower(sum.GetHashAndReset()) == hash)
-        {
-            return true;
-        }
-        Remove(hash);
-        return false;
     }
 
     private BlobAnswer Publish(string hash, string path, long size)

@@ -70,7 +70,9 @@ public sealed class BlobStoreTests : IDisposable
         await File.WriteAllTextAsync(Path.Combine(_directory, hash[..2], hash), "jello", TestContext.Current.CancellationToken);
 
         await using var file = store.Open(hash)!;
-        Assert.False(await store.CopyAsync(hash, file, Stream.Null, TestContext.Current.CancellationToken));
+        var copy = new MemoryStream();
+        Assert.False(await store.CopyAsync(hash, file, copy, TestContext.Current.CancellationToken));
+        Assert.True(copy.Length < content.Length);
         Assert.Equal([hash], store.Missing([hash]));
     }
 
