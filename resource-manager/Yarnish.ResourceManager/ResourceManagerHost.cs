@@ -70,7 +70,7 @@ internal static class ResourceManagerHost
             provider.GetRequiredService<ClusterStatus>(),
             provider.GetRequiredService<BlobStore>(),
             provider.GetRequiredService<ClusterInstruments>(),
-            parts?.Journal ?? (() => new RedisJournal(options.Redis, options.ClusterName, new EpochFile(options.DataDirectory), Logger(provider, "Journal"))),
+            parts?.Journal ?? (() => new RedisJournal(options.Redis, options.ClusterName, new EpochFile(options.DataDirectory), clock, Logger(provider, "Journal"))),
             parts?.Bus ?? (() => new RabbitMqControlBus(options.RabbitMq, options.ClusterName, options.Secret, ControlAddress.ResourceManager, provider.GetRequiredService<ILoggerFactory>())),
             provider.GetRequiredService<IServer>(),
             provider.GetRequiredService<IHostApplicationLifetime>(),
@@ -117,15 +117,45 @@ internal static class ResourceManagerHost
     /// <summary>Replacements for tests.</summary>
     internal sealed record HostParts(Func<IClusterJournal>? Journal = null, Func<IControlBus>? Bus = null, TimeProvider? Clock = null, ClusterSettings? Settings = null);
 
-    /// <summary>Settings of agents and drivers that may stand in the same environment: known, and not ours.</summary>
+    /// <summary>Settings of agents and drivers, which may stand in the same environment: known, and not ours.</summary>
     private sealed class OtherProgramsOptions
     {
-        public string Address { get; set; } = "";
-
-        public string NodeId { get; set; } = "";
-
-        public string MemoryBytes { get; set; } = "";
-
-        public string MilliCores { get; set; } = "";
+        public object? Address { get; set; }
+        public object? Attributes { get; set; }
+        public object? BrokerTimeout { get; set; }
+        public object? CacheBytes { get; set; }
+        public object? Cgroup { get; set; }
+        public object? ConnectTimeout { get; set; }
+        public object? CustomResources { get; set; }
+        public object? DiskFullPercent { get; set; }
+        public object? EnforceMemory { get; set; }
+        public object? ExecutorCores { get; set; }
+        public object? ExecutorEnvironment { get; set; }
+        public object? ExecutorMemory { get; set; }
+        public object? Executors { get; set; }
+        public object? ExecutorTimeout { get; set; }
+        public object? Isolated { get; set; }
+        public object? LogFileBytes { get; set; }
+        public object? LogFiles { get; set; }
+        public object? LogRetentionHours { get; set; }
+        public object? LogTotalBytes { get; set; }
+        public object? MaximumLaunchFailures { get; set; }
+        public object? MaximumResultBytes { get; set; }
+        public object? MaximumStageAttempts { get; set; }
+        public object? MaximumTaskFailures { get; set; }
+        public object? MemoryBytes { get; set; }
+        public object? MilliCores { get; set; }
+        public object? Name { get; set; }
+        public object? NodeId { get; set; }
+        public object? ParallelFetches { get; set; }
+        public object? Parallelism { get; set; }
+        public object? Partition { get; set; }
+        public object? PassEnvironment { get; set; }
+        public object? Progress { get; set; }
+        public object? Queue { get; set; }
+        public object? Rack { get; set; }
+        public object? ReservedMemoryBytes { get; set; }
+        public object? StopContainersOnExit { get; set; }
+        public object? StopGraceSeconds { get; set; }
     }
 }

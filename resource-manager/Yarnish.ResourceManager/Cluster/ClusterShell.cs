@@ -151,6 +151,7 @@ internal sealed partial class ClusterShell
         }
         finally
         {
+            _watch.Close(_clock.GetUtcNow());
             _inbox.Writer.TryComplete();
             _groups.Writer.TryComplete();
             sending.CancelAfter(commit.IsFaulted ? TimeSpan.Zero : TimeSpan.FromSeconds(3));

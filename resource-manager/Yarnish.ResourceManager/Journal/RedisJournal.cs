@@ -13,7 +13,8 @@ internal sealed partial class RedisJournal : IClusterJournal
     private const string EpochField = "epoch";
 
     private const string TakeEpoch = """
-        local epoch = math.max(tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') or 0, tonumber(ARGV[1])) + 1
+        local known = math.max(tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') or 0, tonumber(ARGV[1]))
+        local epoch = known > 0 and known + 1 or tonumber(ARGV[2])
         redis.call('HSET', KEYS[1], 'epoch', epoch)
         return epoch
         """;
@@ -37,7 +38,10 @@ internal sealed partial class RedisJournal : IClusterJournal
 
     private static readonly TimeSpan ConnectPatience = TimeSpan.FromSeconds(3);
 
+    private static readonly DateTimeOffset FirstYear = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+
     private readonly ConfigurationOptions _configuration;
+    private readonly TimeProvider _clock;
     private readonly RedisKey[] _keys;
     private readonly EpochFile _epochFile;
     private readonly ILogger _logger;
@@ -52,9 +56,11 @@ internal sealed partial class RedisJournal : IClusterJournal
     /// <param name="configuration">StackExchange.Redis configuration.</param>
     /// <param name="cluster">Name of the cluster.</param>
     /// <param name="epochFile">Remembers the epoch on this machine.</param>
+    /// <param name="clock">Gives the very first epoch.</param>
     /// <param name="logger">Told when the journal goes and comes.</param>
-    public RedisJournal(string configuration, string cluster, EpochFile epochFile, ILogger logger)
+    public RedisJournal(string configuration, string cluster, EpochFile epochFile, TimeProvider clock, ILogger logger)
     {
+        _clock = clock;
         _configuration = ConfigurationOptions.Parse(configuration);
         _configuration.AbortOnConnectFail = false;
         _configuration.BacklogPolicy = BacklogPolicy.FailFast;
@@ -77,7 +83,7 @@ internal sealed partial class RedisJournal : IClusterJournal
         {
             _connection ??= await ConnectionMultiplexer.ConnectAsync(_configuration);
             var database = _connection.GetDatabase();
-            var epoch = (int)await database.ScriptEvaluateAsync(TakeEpoch, _keys, [_epochFile.Read()]);
+            var epoch = (int)await database.ScriptEvaluateAsync(TakeEpoch, _keys, [_epochFile.Read(), FirstEpoch()]);
             _epochFile.Write(epoch);
             _entries.Clear();
             foreach (var field in await database.HashGetAllAsync(_keys[0]))
@@ -153,6 +159,9 @@ internal sealed partial class RedisJournal : IClusterJournal
             await _connection.DisposeAsync();
         }
     }
+
+    // When neither Redis nor this machine remembers, agents and running containers may still: minutes are more than there were lives before.
+    private int FirstEpoch() => (int)Math.Max(1, (_clock.GetUtcNow() - FirstYear).TotalMinutes);
 
     private static bool IsOutage(Exception error) => error is RedisException or TimeoutException or ObjectDisposedException or System.Net.Sockets.SocketException;
 

@@ -78,6 +78,20 @@ internal sealed class AllocationWatch(ClusterInstruments instruments)
         }
     }
 
+    /// <summary>The shell ends: what is still open ends here, or it would never be exported.</summary>
+    public void Close(DateTimeOffset now)
+    {
+        foreach (var span in _starting.Values)
+        {
+            if (span is not null)
+            {
+                span.AddEvent(new ActivityEvent("resource manager stopped", now));
+                End(span, now);
+            }
+        }
+        _starting.Clear();
+    }
+
     private LaunchContainer Launched(LaunchContainer launch, NodeId node, DateTimeOffset now)
     {
         if (_starting.TryGetValue(launch.ContainerId, out var span))
