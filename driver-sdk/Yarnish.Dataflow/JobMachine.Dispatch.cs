@@ -466,6 +466,10 @@ internal sealed partial class JobMachine
         var slot = _attempts.Add(stage, executor, partition, number, marks, _now);
         stage.Live[partition]++;
         stage.InFlight++;
+        if (stage.Output is { } shuffle)
+        {
+            shuffle.Writers++;
+        }
         stage.Pool.Running++;
         executor.InFlight++;
         var batch = executor.OpenBatch;

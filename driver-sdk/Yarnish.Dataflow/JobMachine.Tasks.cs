@@ -77,6 +77,10 @@ internal sealed partial class JobMachine
             NoLongerLive(stage, attempt.StageAttempt, attempt.Partition);
         }
         _attempts.Remove(slot);
+        if (stage.Output is { } shuffle && --shuffle.Writers == 0 && shuffle.Released)
+        {
+            DropIfUnused(shuffle);
+        }
     }
 
     private static void NoLongerLive(Stage stage, int stageAttempt, int partition)

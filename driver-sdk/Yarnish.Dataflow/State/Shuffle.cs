@@ -28,6 +28,9 @@ internal sealed class Shuffle(ShuffleId id, int maps, int reducers)
     /// <summary>True when running its map tasks again may give other rows.</summary>
     public bool Indeterminate { get; set; }
 
+    /// <summary>Attempts in flight that may still write files for it, wanted or not.</summary>
+    public int Writers { get; set; }
+
     /// <summary>The owner is gone.</summary>
     public bool Released { get; set; }
 
