@@ -86,7 +86,11 @@ public sealed class YarnishTelemetry : IDisposable
             "http/protobuf" => OtlpExportProtocol.HttpProtobuf,
             _ => uri.Port == 4317 ? OtlpExportProtocol.Grpc : OtlpExportProtocol.HttpProtobuf,
         };
-        if (named is null)
+        if (Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") is not null)
+        {
+            options.Endpoint = uri;   // by the specification taken as it is, and not read by the options themselves
+        }
+        else if (named is null)
         {
             // An endpoint given in code is taken as it is, so the path that the variable's form implies is added here.
             options.Endpoint = options.Protocol == OtlpExportProtocol.Grpc || uri.AbsolutePath.Contains("/v1/", StringComparison.Ordinal)
