@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net.Http.Json;
 using Xunit;
 using Yarnish.Integration.Tests.Fixtures;
@@ -30,6 +31,25 @@ public sealed class FaultTests(PrivateServices services) : IClassFixture<Private
         Assert.All(launches, launch => Assert.Equal([rm.Url], launch.BlobSources));
         Assert.Equal(2, (await rm.GetAsync<ContainerInfo[]>("/api/v1/apps/app/containers")).Length);
         Assert.Equal("running", Assert.Single(await rm.GetAsync<NodeInfo[]>("/api/v1/nodes")).State);
+    }
+
+    [Fact]
+    public async Task From_ask_to_grant_takes_milliseconds_not_heartbeats()
+    {
+        await using var rm = await StartAsync();
+        await using var agent = await AgentAsync(rm);
+        await using var driver = await DriverAsync(rm);
+        var milliseconds = new List<double>();
+        for (var i = 1; i <= 30; i++)
+        {
+            var start = Stopwatch.GetTimestamp();
+            await driver.SendAsync(new UpdateAsks(App, i, [new Ask(1, new Resources(1 << 20, 10), i, new LaunchSpecification("true", []))]));
+            await driver.NextAsync<ContainersGranted>();
+            milliseconds.Add(Stopwatch.GetElapsedTime(start).TotalMilliseconds);
+        }
+        milliseconds.Sort();
+        TestContext.Current.SendDiagnosticMessage($"From ask to grant through RabbitMQ and the journal: median {milliseconds[15]:0.0} ms, slowest {milliseconds[^1]:0.0} ms.");
+        Assert.True(milliseconds[15] < 250, $"The median of {milliseconds[15]:0} ms is that of a polling loop.");
     }
 
     [Fact]
