@@ -6,6 +6,9 @@ namespace Yarnish.Scheduling;
 // What drivers say, and the life of their applications.
 public sealed partial class ClusterMachine
 {
+    // Updates of a driver in which a container it was told of again is still not held.
+    private const int UnheldLimit = 3;
+
     private static readonly NodeId UnknownNode = new("unknown");
 
     private void OnApplicationRegistering(RegisterApplication message)
@@ -303,9 +306,19 @@ public sealed partial class ClusterMachine
         var missing = ImmutableArray.CreateBuilder<ContainerGrant>();
         foreach (var container in application.Containers)
         {
-            // A grant of the last seconds may still be on its way.
-            if (container.HeldStamp != _stamp && !container.IsStopping && _state.Now - container.GrantedAt >= _state.Settings.LaunchRepeat.Ticks)
+            if (container.HeldStamp == _stamp || container.IsStopping)
             {
+                container.Unheld = 0;
+            }
+            else if (container.Unheld == UnheldLimit)
+            {
+                // Such as one that was told as lost with its node before a restart and came back with it: the driver counts it as ended for good.
+                Stop(container, ContainerExitCause.Released, "The driver was told of it again and again and does not hold it.");
+            }
+            else if (_state.Now - container.GrantedAt >= _state.Settings.LaunchRepeat.Ticks)
+            {
+                // A grant of the last seconds may still be on its way.
+                container.Unheld++;
                 missing.Add(GrantOf(container));
             }
         }

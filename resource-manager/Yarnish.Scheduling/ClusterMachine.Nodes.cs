@@ -25,15 +25,22 @@ public sealed partial class ClusterMachine
         {
             return;
         }
+        var recovered = false;
         if (message.Incarnation > node.Incarnation || node.Presence == NodePresence.Lost)
         {
             node.Sequence = 0;
+            recovered = !node.Healthy;
             node.Healthy = true;
         }
         node.Incarnation = message.Incarnation;
         Describe(node, message);
         node.HeardAt = _state.Now;
         SetPresence(node, NodePresence.Heard);
+        if (recovered)
+        {
+            node.Reason = node.Draining ? node.Reason : "";
+            Refresh(node);
+        }
         Send(node, new NodeRegistered(_state.Epoch, _state.Settings.NodeHeartbeat.TotalSeconds));
         Reconcile(node, message.Containers);
         EndSettlingWhenAllAreBack();

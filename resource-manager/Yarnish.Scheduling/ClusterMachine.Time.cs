@@ -130,6 +130,7 @@ public sealed partial class ClusterMachine
         if (!_state.IsSettling)
         {
             _placing.Reserve();
+            Preempt();
         }
         TellWaiting();
     }

@@ -311,7 +311,16 @@ internal sealed class World
 
     private static string Text(object thing)
     {
-        var text = thing.ToString() ?? "";
+        var text = thing switch
+        {
+            AsksUpdated { Message: var m } => $"{m.ApplicationId} asks {string.Join(", ", m.Asks.Select(static ask => $"{ask.AskId}: {ask.Desired} of {ask.Resources} priority {ask.Priority}"))}; holds {m.Held?.Length}, releases {m.Release.Length}",
+            NodeRegistering { Message: var m } => $"{m.NodeId} registers, incarnation {m.Incarnation}, with {string.Join(", ", m.Containers.Select(static report => $"{report.ContainerId} {report.State}"))}",
+            ContainerEnded { Message: var m } => $"{m.NodeId}: {m.ContainerId} ended, {m.Exit.Cause}",
+            ContainerBegan { Message: var m } => $"{m.NodeId}: {m.ContainerId} runs",
+            LaunchContainer m => $"launch {m.ContainerId} for ask {m.AskId} of {m.ApplicationId}",
+            StopContainer m => $"stop {m.ContainerId}, {m.Cause}: {m.Reason}",
+            _ => thing.ToString() ?? "",
+        };
         return text.Length > 260 ? text[..260] + "…" : text;
     }
 }

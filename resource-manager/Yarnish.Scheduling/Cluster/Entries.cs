@@ -118,6 +118,9 @@ internal sealed class Container(ContainerId id, Application? application, AskEnt
     /// <summary>Stamp of the last update of its driver that showed it.</summary>
     public long HeldStamp;
 
+    /// <summary>Updates of its driver in a row that did not show it though it was told again.</summary>
+    public int Unheld;
+
     /// <summary>When its launch was sent last, in ticks.</summary>
     public long LaunchedAt = grantedAt;
 

@@ -216,7 +216,9 @@ internal sealed class Explanation(ClusterState state, Placing placing)
 
     private ImmutableArray<WaitingReason> Nodes(AskEntry ask)
     {
-        if (ask.Class.Explained.Version == _state.PlacementVersion && ask.Class.Single is null)
+        // Whoever holds a node sees it otherwise than the rest of its class.
+        var shared = ask.Class.Single is null && ask.Reserved is null;
+        if (shared && ask.Class.Explained.Version == _state.PlacementVersion)
         {
             return ask.Class.Explained.Reasons;
         }
@@ -268,7 +270,10 @@ internal sealed class Explanation(ClusterState state, Placing placing)
             }
         }
         var result = reasons.ToImmutable();
-        ask.Class.Explained = (_state.PlacementVersion, result);
+        if (shared)
+        {
+            ask.Class.Explained = (_state.PlacementVersion, result);
+        }
         return result;
     }
 

@@ -239,17 +239,27 @@ internal sealed partial class Placing
             }
             if (BestToReserve(ask) is { } node)
             {
-                ask.Reserved = node;
-                node.ReservedFor = ask;
-                node.Info = null;
-                ask.Application.Reservations++;
-                ask.Application.Snapshot = null;
-                node.Partition.ReservedNodes++;
-                _state.PlacementVersion++;
-                Reindex(node);
+                HoldFor(ask, node);
             }
             return;
         }
+    }
+
+    /// <summary>Holds a node for an ask that finds no room, if neither holds or is held yet.</summary>
+    public void HoldFor(AskEntry ask, Node node)
+    {
+        if (ask.Reserved is not null || node.ReservedFor is not null || ask.Asleep != WaitingKind.NotEnoughFree)
+        {
+            return;
+        }
+        ask.Reserved = node;
+        node.ReservedFor = ask;
+        node.Info = null;
+        ask.Application.Reservations++;
+        ask.Application.Snapshot = null;
+        node.Partition.ReservedNodes++;
+        _state.PlacementVersion++;
+        Reindex(node);
     }
 
     // The node that lacks least: the one where the dominant part still missing is smallest.
