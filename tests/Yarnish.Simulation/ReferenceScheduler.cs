@@ -25,7 +25,8 @@ internal sealed class ReferenceScheduler(ClusterState state)
                 {
                     continue;
                 }
-                if (ask.IsGang)
+                // A gang is placed whole, an ask with a held node out of turn: neither is in this order.
+                if (ask.IsGang || ask.Reserved is not null)
                 {
                     skipped = true;
                     return null;

@@ -130,7 +130,7 @@ internal sealed partial class Placing
             // The room on a held node is its ask's alone.
             if (owner.Shape.Vector.FitsOnTop(node.Allocated, node.Capacity, _state.Types.Count))
             {
-                Unblock(owner.Class);
+                _heldReady.Add(owner);
             }
             return;
         }

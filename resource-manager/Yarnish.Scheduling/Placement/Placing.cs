@@ -12,6 +12,7 @@ internal sealed partial class Placing(ClusterState state)
     private readonly ClusterState _state = state;
     private readonly PlantedBug _planted = state.Settings.Planted;
     private readonly List<Node> _gang = [];
+    private readonly List<AskEntry> _heldReady = [];
 
     /// <summary>Told of each container that is granted, after everything is charged.</summary>
     public required Action<Container> Granted { get; init; }
@@ -46,6 +47,10 @@ internal sealed partial class Placing(ClusterState state)
         foreach (var partition in _state.Partitions)
         {
             RefreshShares(partition);
+        }
+        budget -= PlaceHeld();
+        foreach (var partition in _state.Partitions)
+        {
             // Going to sleep costs less than a grant, but not nothing: it is bounded too.
             var looks = budget * 8;
             while (budget > 0 && looks-- > 0 && partition.Ready > 0)
@@ -53,6 +58,31 @@ internal sealed partial class Placing(ClusterState state)
                 budget -= PlaceFirst(partition.Root);
             }
         }
+    }
+
+    // Room on a held node is its ask's alone, so the ask need not come first in any order, and whether others of its class find room says nothing about it.
+    private int PlaceHeld()
+    {
+        var placed = 0;
+        foreach (var ask in _heldReady)
+        {
+            if (ask is not { Reserved: { } node, Message: not null, Outstanding: > 0, Asleep: WaitingKind.InTurn or WaitingKind.NotEnoughFree }
+                || ask.Application is not { Active: true, IsOver: false })
+            {
+                continue;
+            }
+            if (ask.Class.Constraints.Length > 0)
+            {
+                PrepareSpread(ask);
+            }
+            if (CheckLimits(ask, 1) == WaitingKind.InTurn && Fit(node, ask, Strictness.Hard) == WaitingKind.InTurn)
+            {
+                Commit(ask, node);
+                placed++;
+            }
+        }
+        _heldReady.Clear();
+        return placed;
     }
 
     /// <summary>Computes the shares of a partition anew if its nodes or queues changed.</summary>
@@ -411,8 +441,8 @@ internal sealed partial class Placing(ClusterState state)
         };
         ask.Class.Partition.Grants++;
         ask.WaitingSince = _state.Now;
-        Unreserve(ask);
         Attach(container);
+        Unreserve(ask);
         Granted(container);
     }
 

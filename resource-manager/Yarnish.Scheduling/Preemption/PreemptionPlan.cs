@@ -332,6 +332,11 @@ internal sealed class PreemptionPlan(ClusterState state, Placing placing)
         }
         var partition = ask.Class.Partition;
         var common = CommonQueue(owner.Queue, ask.Application.Queue);
+        if (Below(common, owner.Queue).Configuration.Priority > Below(common, ask.Application.Queue).Configuration.Priority)
+        {
+            // Its queue comes first whatever its share: it would get the room right back.
+            return null;
+        }
         for (var queue = ask.Application.Queue; !ReferenceEquals(queue, common); queue = queue!.Parent)
         {
             if (!ask.Shape.Vector.FitsOnTop(_usage[queue!.Number], queue.Shares[partition.Number].Guarantee, _state.Types.Count))
@@ -347,6 +352,16 @@ internal sealed class PreemptionPlan(ClusterState state, Placing placing)
             }
         }
         return true;
+    }
+
+    // The queue right below another one on the path to a leaf.
+    private static Queue Below(Queue? above, Queue leaf)
+    {
+        while (leaf.Parent is not null && !ReferenceEquals(leaf.Parent, above))
+        {
+            leaf = leaf.Parent;
+        }
+        return leaf;
     }
 
     private static Queue? CommonQueue(Queue left, Queue right)
