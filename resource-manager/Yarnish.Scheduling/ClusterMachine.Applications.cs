@@ -713,12 +713,12 @@ public sealed partial class ClusterMachine
     {
         foreach (var node in _state.Nodes)
         {
-            if (node is not null && node.Presence != NodePresence.Lost && (application.IsRestored || application.Touched.Contains(node.Number)))
+            if (node is not null && node.Presence != NodePresence.Lost && (application.IsRestored || application.HasTouched(node)))
             {
                 Send(node, new CleanApplication(_state.Epoch, application.Id));
             }
         }
-        application.Touched.Clear();
+        application.Touched = [];
     }
 
     private void Remember(Application application)

@@ -271,7 +271,7 @@ public sealed partial class ClusterMachine
         container.Missing = 0;
         if (container.IsStopping)
         {
-            if (_state.Now - container.StoppedAt >= _state.Settings.LaunchRepeat.Ticks)
+            if (_state.Now - container.Order!.ToldAt >= _state.Settings.LaunchRepeat.Ticks)
             {
                 SendStop(container);
             }
@@ -309,7 +309,7 @@ public sealed partial class ClusterMachine
         var adopt = mayLive && application is { IsOver: false };
         var shape = new Shape(vector, report.Resources);
         var ask = adopt ? AskOf(application!, report.AskId) : null;
-        var container = new Container(id, adopt ? application : null, ask, report.AskId, node, shape, _state.Now)
+        var container = new Container(id, ask, node, shape, _state.Now)
         {
             State = report.State == ContainerState.Stopping ? ContainerState.Running : report.State,
             Confirmed = true,
@@ -317,11 +317,11 @@ public sealed partial class ClusterMachine
             IsDriver = ask?.Message?.IsDriver ?? false,
             Tags = ask?.Tags ?? [],
         };
-        _state.Containers.Add(id, container);
+        _state.Containers.Add(container);
         _state.Version++;
         if (adopt)
         {
-            application!.Touched.Add(node.Number);
+            application!.Touch(node);
             application.State = ApplicationState.Running;
             Activate(application);
             _placing.Attach(container);
@@ -353,13 +353,13 @@ public sealed partial class ClusterMachine
             {
                 continue;
             }
-            if (container.Confirmed || (container.IsStopping && _state.Now - container.StoppedAt >= _state.Settings.LaunchRepeat.Ticks))
+            if (container.Confirmed || (container.IsStopping && _state.Now - container.Order!.ToldAt >= _state.Settings.LaunchRepeat.Ticks))
             {
                 // One heartbeat may be older than the start it does not show; two in a row cannot.
                 if (++container.Missing >= 2)
                 {
                     Complete(container, container.IsStopping
-                        ? new ContainerExit(container.StopCause, -1, container.StopReason)
+                        ? new ContainerExit(container.Order!.Cause, -1, container.Order!.Reason)
                         : new ContainerExit(ContainerExitCause.Unknown, -1, $"Node {node.Id} does not know this container any more."), nodeLost: false);
                 }
             }
@@ -479,7 +479,7 @@ public sealed partial class ClusterMachine
     {
         if (!container.IsStopping)
         {
-            (container.StopCause, container.StopReason) = (cause, reason);
+            container.Order = new StopOrder(cause, reason);
             _placing.MarkStopping(container);
             _state.Version++;
         }
@@ -488,8 +488,8 @@ public sealed partial class ClusterMachine
 
     private void SendStop(Container container)
     {
-        container.StoppedAt = _state.Now;
-        Send(container.Node, new StopContainer(_state.Epoch, container.Id, container.StopCause, _state.Settings.StopGrace.TotalSeconds, container.StopReason));
+        container.Order!.ToldAt = _state.Now;
+        Send(container.Node, new StopContainer(_state.Epoch, container.Id, container.Order!.Cause, _state.Settings.StopGrace.TotalSeconds, container.Order!.Reason));
     }
 
     private void LoseNode(Node node)

@@ -20,8 +20,9 @@ public sealed partial class ClusterMachine
     private readonly List<(Application Application, ContainerCompletion Completion)> _completed = [];
     private readonly List<(Node Node, ContainerId Container)> _acknowledged = [];
     private readonly Queue<Container> _unconfirmed = new();
+    private readonly List<ClusterEffect> _noEffects = [];
     private List<ClusterEffect> _effects = [];
-    private long _stamp;
+    private int _stamp;
 
     /// <summary>A machine that waits for <see cref="Restored"/>.</summary>
     /// <param name="settings">Times and bounds.</param>
@@ -92,7 +93,7 @@ public sealed partial class ClusterMachine
         TellCompletions();
         _placing.Pass(_state.Settings.GrantsPerStep);
         TellGrants();
-        _effects = [];
+        _effects = _noEffects;
     }
 
     private void Send(Node node, ControlMessage message) => _effects.Add(new SendToNode(node.Id, message));
@@ -110,9 +111,9 @@ public sealed partial class ClusterMachine
         var application = container.Application!;
         var node = container.Node;
         _state.Version++;
-        _state.Containers.Add(container.Id, container);
+        _state.Containers.Add(container);
         _unconfirmed.Enqueue(container);
-        application.Touched.Add(node.Number);
+        application.Touch(node);
         if (application.State == ApplicationState.Accepted)
         {
             application.State = ApplicationState.Running;

@@ -214,7 +214,7 @@ internal sealed class Witness(List<string> violations, SortedSet<string> reached
             {
                 if (reference.IsAsking(ask) && !ask.IsGang && reference.Placeable(ask) is { } node)
                 {
-                    violations.Add($"I20: ask {ask.AskId} of {application.Id} waits ({ask.Asleep}) and would fit on {node.Id}");
+                    violations.Add($"I20: ask {ask.AskId} of {application.Id} waits ({ask.Asleep}, blocked {ask.Class.BlockedPlace >= 0}, alone {ask.Class.Single is not null}, {string.Join(' ', ask.Message!.Constraints)} {string.Join(' ', ask.Message.PreferredNodes)}, level {ask.LocalityLevel}, held {ask.Reserved?.Id}) and would fit on {node.Id}");
                     return;
                 }
             }
@@ -240,7 +240,7 @@ internal sealed class Witness(List<string> violations, SortedSet<string> reached
             {
                 reached.Add("container adopted");
             }
-            if (container.StopCause == ContainerExitCause.Preempted && container.IsStopping)
+            if (container.Order is { Cause: ContainerExitCause.Preempted })
             {
                 reached.Add("container preempted");
             }

@@ -60,7 +60,7 @@ internal sealed class ClusterState(ClusterSettings settings)
     public Queue<Application> EndedApplications { get; } = [];
 
     /// <summary>Containers whose end is not known.</summary>
-    public Dictionary<ContainerId, Container> Containers { get; } = [];
+    public ContainerTable Containers { get; } = new();
 
     /// <summary>Containers of earlier epochs whose end is known: they are never taken for live again.</summary>
     public HashSet<ContainerId> EndedEarlier { get; } = [];

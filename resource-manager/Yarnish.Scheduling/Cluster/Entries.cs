@@ -88,20 +88,23 @@ internal enum NodePresence
     Lost,
 }
 
-/// <summary>A container from its grant until its end is known. <c>Granted → Localizing → Running</c>, with <c>Stopping</c> from any of them.</summary>
-internal sealed class Container(ContainerId id, Application? application, AskEntry? ask, long askId, Node node, Shape shape, long grantedAt)
+/// <summary>
+/// A container from its grant until its end is known. <c>Granted → Localizing → Running</c>, with <c>Stopping</c> from any of them. There are many of these: every
+/// field counts.
+/// </summary>
+internal sealed class Container(ContainerId id, AskEntry? ask, Node node, Shape shape, long grantedAt)
 {
     /// <summary>Its id.</summary>
     public ContainerId Id { get; } = id;
 
-    /// <summary>Its application; null for one that nobody knows, which is being stopped.</summary>
-    public Application? Application { get; } = application;
-
-    /// <summary>The ask it answers; null when the driver has not said it (again).</summary>
+    /// <summary>The ask it answers; null for a container of an application that nobody knows, which is being stopped.</summary>
     public AskEntry? Ask { get; } = ask;
 
-    /// <summary>Id of that ask.</summary>
-    public long AskId { get; } = askId;
+    /// <summary>Its application; null for one that nobody knows.</summary>
+    public Application? Application => Ask?.Application;
+
+    /// <summary>Id of its ask.</summary>
+    public long AskId => Ask?.AskId ?? 0;
 
     /// <summary>Its node.</summary>
     public Node Node { get; } = node;
@@ -112,17 +115,26 @@ internal sealed class Container(ContainerId id, Application? application, AskEnt
     /// <summary>When it was granted or adopted, in ticks.</summary>
     public long GrantedAt { get; } = grantedAt;
 
-    /// <summary>Stamp of the last report of its agent that showed it.</summary>
-    public long SeenStamp;
-
-    /// <summary>Stamp of the last update of its driver that showed it.</summary>
-    public long HeldStamp;
-
-    /// <summary>Updates of its driver in a row that did not show it though it was told again.</summary>
-    public int Unheld;
-
     /// <summary>When its launch was sent last, in ticks.</summary>
     public long LaunchedAt = grantedAt;
+
+    /// <summary>Its tags where constraints count them.</summary>
+    public TagCounts[] Tags = [];
+
+    /// <summary>Why and since when it is being stopped; null while it is not.</summary>
+    public StopOrder? Order;
+
+    /// <summary>Stamp of the last report of its agent that showed it.</summary>
+    public int SeenStamp;
+
+    /// <summary>Stamp of the last update of its driver that showed it.</summary>
+    public int HeldStamp;
+
+    /// <summary>Place in the list of its node.</summary>
+    public int NodePlace;
+
+    /// <summary>Place in the list of its application.</summary>
+    public int ApplicationPlace;
 
     /// <summary>Where in its life it is.</summary>
     public ContainerState State = ContainerState.Granted;
@@ -133,29 +145,27 @@ internal sealed class Container(ContainerId id, Application? application, AskEnt
     /// <summary>Heartbeats in a row that did not show it after it was confirmed.</summary>
     public byte Missing;
 
+    /// <summary>Updates of its driver in a row that did not show it though it was told again.</summary>
+    public byte Unheld;
+
     /// <summary>Whether it counts as containers of drivers.</summary>
     public bool IsDriver;
 
-    /// <summary>Its tags where constraints count them.</summary>
-    public TagCounts[] Tags = [];
-
-    /// <summary>The cause it is being stopped for.</summary>
-    public ContainerExitCause StopCause;
-
-    /// <summary>Why it is being stopped, for people.</summary>
-    public string StopReason = "";
-
-    /// <summary>When it was told to stop last, in ticks.</summary>
-    public long StoppedAt;
-
-    /// <summary>Place in the list of its node.</summary>
-    public int NodePlace;
-
-    /// <summary>Place in the list of its application.</summary>
-    public int ApplicationPlace;
-
     /// <summary>Whether it is being stopped.</summary>
     public bool IsStopping => State == ContainerState.Stopping;
+}
+
+/// <summary>Why a container is being stopped.</summary>
+internal sealed class StopOrder(ContainerExitCause cause, string reason)
+{
+    /// <summary>The cause its end shall carry.</summary>
+    public ContainerExitCause Cause { get; } = cause;
+
+    /// <summary>Why, for people.</summary>
+    public string Reason { get; } = reason;
+
+    /// <summary>When the agent was told last, in ticks.</summary>
+    public long ToldAt;
 }
 
 /// <summary>An application from its registration until it is forgotten.</summary>
@@ -227,8 +237,22 @@ internal sealed class Application(RegisterApplication registration, long sequenc
     /// <summary>Nodes it wants nothing on.</summary>
     public HashSet<NodeId> Excluded { get; set; } = [];
 
-    /// <summary>Number of every node that held a container of it.</summary>
-    public HashSet<int> Touched { get; } = [];
+    /// <summary>Every node that held a container of it, a bit by number.</summary>
+    public ulong[] Touched = [];
+
+    /// <summary>Remembers that a node held a container of it.</summary>
+    public void Touch(Node node)
+    {
+        var word = node.Number >> 6;
+        if (word >= Touched.Length)
+        {
+            Array.Resize(ref Touched, Math.Max(word + 1, Touched.Length * 2));
+        }
+        Touched[word] |= 1UL << (node.Number & 63);
+    }
+
+    /// <summary>Whether a node held a container of it.</summary>
+    public bool HasTouched(Node node) => node.Number >> 6 < Touched.Length && (Touched[node.Number >> 6] & (1UL << (node.Number & 63))) != 0;
 
     /// <summary>Whether it may have touched more nodes before the resource manager restarted.</summary>
     public bool IsRestored;
@@ -372,7 +396,7 @@ internal sealed class AskEntry(Application application, long askId) : Ranked<Ask
     public string InvalidReason = "";
 
     /// <summary>Stamp of the last update that had it.</summary>
-    public long Stamp;
+    public int Stamp;
 
     /// <summary>When a gang gives up, in ticks.</summary>
     public long GangDeadline = long.MaxValue;

@@ -75,7 +75,13 @@ internal sealed partial class Placing(ClusterState state)
             {
                 PrepareSpread(ask);
             }
-            if (CheckLimits(ask, 1) == WaitingKind.InTurn && Fit(node, ask, Strictness.Hard) == WaitingKind.InTurn)
+            if (CheckLimits(ask, 1) is var blocked and not WaitingKind.InTurn)
+            {
+                // From now on the limit is what it waits for; the node goes to those who may use it.
+                Awaken(ask);
+                SleepOnLimit(ask, blocked);
+            }
+            else if (Fit(node, ask, Strictness.Hard) == WaitingKind.InTurn)
             {
                 Commit(ask, node);
                 placed++;
@@ -432,9 +438,8 @@ internal sealed partial class Placing(ClusterState state)
 
     private void Commit(AskEntry ask, Node node)
     {
-        var application = ask.Application;
         var container = new Container(
-            new ContainerId(_state.Epoch, ++_state.LastContainer), application, ask, ask.AskId, node, ask.Shape, _state.Now)
+            new ContainerId(_state.Epoch, ++_state.LastContainer), ask, node, ask.Shape, _state.Now)
         {
             IsDriver = ask.Message!.IsDriver,
             Tags = ask.Tags,
