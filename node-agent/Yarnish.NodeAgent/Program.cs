@@ -11,7 +11,7 @@ try
     {
         throw new AgentStartException(AgentExitCode.Usage, $"'{unknown}' is not an option of the node agent. Settings are given as --Yarnish:NodeId=worker1, or as Yarnish__NodeId=worker1 in the environment.");
     }
-    configuration.RequireKnownSettings(typeof(NodeAgentOptions));
+    configuration.RequireKnownSettings(typeof(NodeAgentOptions), typeof(NeighboursSettings));
     var options = configuration.Bind<NodeAgentOptions>().WithDefaults();
     using var loggers = YarnishLogging.CreateFactory(configuration);
     return await AgentProgram.RunAsync(options, loggers);
@@ -25,6 +25,16 @@ catch (AgentStartException error)
 {
     await Console.Error.WriteLineAsync($"yarnish node agent: {error.Message}");
     return error.ExitCode;
+}
+
+/// <summary>Settings of the resource manager that stand in the environment when one machine runs both; an agent learns these from the resource manager instead.</summary>
+internal sealed class NeighboursSettings
+{
+    public string RabbitMq { get; set; } = "";
+
+    public string Redis { get; set; } = "";
+
+    public string ClusterName { get; set; } = "";
 }
 
 /// <summary>Runs one agent until a signal or the cluster ends it.</summary>

@@ -1,4 +1,3 @@
-using System.ComponentModel;
 using System.Globalization;
 using Yarnish.Protocol;
 
@@ -79,10 +78,10 @@ internal sealed class ContainerCgroups
         {
             Directory.CreateDirectory(path);
             Write(path, "memory.max", resources.MemoryBytes);
-            Write(path, "memory.swap.max", 0);
-            // All or nothing: a container that lost one of its processes is of no use.
-            Write(path, "memory.oom.group", 1);
-            Write(path, "cpu.weight", Math.Clamp(resources.MilliCores / 10, 1, 10_000));
+            // Which of these there are depends on kernel and controllers. All or nothing on memory: a container that lost one of its processes is of no use.
+            TryWrite(path, "memory.swap.max", 0);
+            TryWrite(path, "memory.oom.group", 1);
+            TryWrite(path, "cpu.weight", Math.Clamp(resources.MilliCores / 10, 1, 10_000));
             return path;
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -128,10 +127,10 @@ internal sealed class ContainerCgroups
         var path = PathOf(container);
         try
         {
-            Write(path, "cgroup.kill", 1);
+            TryWrite(path, "cgroup.kill", 1);
             Directory.Delete(path);
         }
-        catch (Exception error) when (error is IOException or UnauthorizedAccessException or Win32Exception)
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
             // Its processes take a moment to go; the sweep of housekeeping comes again.
             _logger.LogDebug("The cgroup {Path} is still in use: {Error}", path, error.Message);
@@ -175,13 +174,18 @@ internal sealed class ContainerCgroups
         return line is null ? null : process.Mount + line[3..].TrimEnd('/');
     }
 
-    private static void Write(string group, string file, long value)
+    private static void Write(string group, string file, long value) =>
+        File.WriteAllText(Path.Combine(group, file), value.ToString(CultureInfo.InvariantCulture));
+
+    private static void TryWrite(string group, string file, long value)
     {
-        var path = Path.Combine(group, file);
-        // Which files there are depends on kernel and controllers.
-        if (File.Exists(path))
+        try
         {
-            File.WriteAllText(path, value.ToString(CultureInfo.InvariantCulture));
+            Write(group, file, value);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            // Not here.
         }
     }
 
