@@ -6,6 +6,7 @@ using Yarnish.Protocol;
 
 namespace Yarnish.Integration.Tests.Executor;
 
+[Trait("Category", "Services")]
 public sealed class BlockFetchTests
 {
     private static readonly NodeId Self = new("node-1");

@@ -6,6 +6,7 @@ using Yarnish.Protocol;
 
 namespace Yarnish.Integration.Tests.Executor;
 
+[Trait("Category", "Services")]
 public sealed class RedisBlockRegistryTests(PrivateServices services) : IClassFixture<PrivateServices>
 {
     private static CancellationToken Cancellation => TestContext.Current.CancellationToken;
