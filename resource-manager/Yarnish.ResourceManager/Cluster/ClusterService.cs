@@ -52,6 +52,7 @@ internal sealed partial class ClusterService(
                 await Task.WhenAll(opening, bus.Bus is null ? ConnectAsync(bus, stoppingToken) : Task.CompletedTask);
                 var parts = new ClusterShell.Parts(bus.Bus!, journal, blobs, instruments, clock, logger, options.TickInterval, options.InboxCapacity);
                 var started = clock.GetTimestamp();
+                var problem = "The scheduler stopped.";
                 try
                 {
                     var shell = await ClusterShell.RecoverAsync(parts, settings with { BlobSources = [status.BaseUrl] }, await opening, stoppingToken);
@@ -63,6 +64,7 @@ internal sealed partial class ClusterService(
                 catch (Exception error) when (error is not (DeposedException or OperationCanceledException))
                 {
                     Log.Broke(logger, error);
+                    problem = $"The scheduler broke and is started again: {error.Message}";
                 }
                 finally
                 {
@@ -71,7 +73,7 @@ internal sealed partial class ClusterService(
                         _receiver = new(TaskCreationOptions.RunContinuationsAsynchronously);
                     }
                     status.Shell = null;
-                    status.JournalProblem = "The scheduler stopped.";
+                    status.JournalProblem = problem;
                 }
                 pause = clock.GetElapsedTime(started) > TimeSpan.FromMinutes(1) ? FirstPause : Longer(pause);
                 await Task.Delay(pause, clock, stoppingToken);

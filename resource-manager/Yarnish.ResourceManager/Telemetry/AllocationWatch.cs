@@ -20,7 +20,7 @@ internal sealed class AllocationWatch(ClusterInstruments instruments)
     private static readonly ActivitySource Source = new(SourceName);
 
     private readonly Dictionary<ApplicationId, Application> _applications = [];
-    private readonly Dictionary<ContainerId, Activity?> _starting = [];
+    private readonly Dictionary<ContainerId, (ApplicationId Application, Activity? Span)> _starting = [];
 
     /// <summary>An event is about to be applied.</summary>
     public void Before(ClusterEvent @event, DateTimeOffset now)
@@ -30,8 +30,8 @@ internal sealed class AllocationWatch(ClusterInstruments instruments)
             case AsksUpdated { Message: var update } when _applications.TryGetValue(update.ApplicationId, out var application):
                 application.Update(update, now);
                 break;
-            case ContainerBegan { Message: var began } when _starting.Remove(began.ContainerId, out var span):
-                if (span is not null)
+            case ContainerBegan { Message: var began } when _starting.Remove(began.ContainerId, out var starting):
+                if (starting.Span is { } span)
                 {
                     span.SetTag("process.pid", began.ProcessId);
                     End(span, now);
@@ -59,6 +59,7 @@ internal sealed class AllocationWatch(ClusterInstruments instruments)
                 return effect;
             case ApplicationClosed closed:
                 _applications.Remove(closed.ApplicationId);
+                Abandon(application => application == closed.ApplicationId, "application ended", now);
                 return effect;
             default:
                 return effect;
@@ -79,23 +80,30 @@ internal sealed class AllocationWatch(ClusterInstruments instruments)
     }
 
     /// <summary>The shell ends: what is still open ends here, or it would never be exported.</summary>
-    public void Close(DateTimeOffset now)
+    public void Close(DateTimeOffset now) => Abandon(static _ => true, "resource manager stopped", now);
+
+    private void Abandon(Func<ApplicationId, bool> which, string why, DateTimeOffset now)
     {
-        foreach (var span in _starting.Values)
+        foreach (var (container, starting) in _starting)
         {
-            if (span is not null)
+            if (which(starting.Application))
             {
-                span.AddEvent(new ActivityEvent("resource manager stopped", now));
-                End(span, now);
+                _starting.Remove(container);
+                if (starting.Span is { } span)
+                {
+                    span.AddEvent(new ActivityEvent(why, now));
+                    End(span, now);
+                }
             }
         }
-        _starting.Clear();
     }
 
     private LaunchContainer Launched(LaunchContainer launch, NodeId node, DateTimeOffset now)
     {
-        if (_starting.TryGetValue(launch.ContainerId, out var span))
+        Activity? span;
+        if (_starting.TryGetValue(launch.ContainerId, out var starting))
         {
+            span = starting.Span;
             // Sent again because the agent did not confirm: the same allocation still.
             span?.AddEvent(new ActivityEvent("launch repeated", now));
             return span is null ? launch : launch with { TraceParent = span.Id! };
@@ -107,12 +115,13 @@ internal sealed class AllocationWatch(ClusterInstruments instruments)
         {
             return launch;
         }
+        span = null;
         var parent = launch.TraceParent.Length > 0 ? launch.TraceParent : application?.TraceParent ?? "";
         if (ActivityContext.TryParse(parent, null, isRemote: true, out var context))
         {
             span = Source.CreateActivity("container.allocate", ActivityKind.Internal, context);
         }
-        _starting[launch.ContainerId] = span;
+        _starting[launch.ContainerId] = (launch.ApplicationId, span);
         if (span is null)
         {
             return parent == launch.TraceParent ? launch : launch with { TraceParent = parent };
@@ -137,7 +146,7 @@ internal sealed class AllocationWatch(ClusterInstruments instruments)
             // Whatever replaces it has been waited for since now.
             ask.Since = now;
         }
-        if (_starting.Remove(completion.ContainerId, out var span) && span is not null)
+        if (_starting.Remove(completion.ContainerId, out var starting) && starting.Span is { } span)
         {
             span.SetTag("yarnish.exit.cause", completion.Exit.Cause.ToString());
             if (completion.Exit.Cause is not (ContainerExitCause.Completed or ContainerExitCause.Released or ContainerExitCause.ApplicationEnded))

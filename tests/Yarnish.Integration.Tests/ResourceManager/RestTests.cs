@@ -210,6 +210,19 @@ public sealed class RestTests
     }
 
     [Fact]
+    public async Task A_journal_that_cannot_be_read_is_named_and_read_again_until_it_can()
+    {
+        var journal = new InMemoryJournal();
+        await journal.OpenAsync(Cancellation);
+        await journal.WriteAsync([new JournalChange("app:odd", "not ours")], Cancellation);
+        await using var rm = await RunningResourceManager.StartAsync(journal: journal, waitUntilReady: false);
+        await RunningResourceManager.UntilAsync(async () => (await ReadyAsync(rm)).Contains("app:odd", StringComparison.Ordinal), "/readyz does not name the entry.");
+
+        await journal.WriteAsync([new JournalChange("app:odd", null)], Cancellation);
+        await RunningResourceManager.UntilAsync(async () => (await rm.Client.GetAsync(new Uri("/readyz", UriKind.Relative), Cancellation)).IsSuccessStatusCode, "It did not become ready.");
+    }
+
+    [Fact]
     public async Task The_interface_describes_itself()
     {
         await using var rm = await RunningResourceManager.StartAsync();
