@@ -58,6 +58,7 @@ public sealed class WireTests
             ResultBlock = places.Item1,
             MapOutput = places.Item2,
             Accumulators = accumulators.Count == 0 ? null : accumulators.DistinctBy(pair => pair.Item1).ToImmutableSortedDictionary(pair => pair.Item1, pair => pair.Item2),
+            TraceParent = cached.Count % 2 == 0 ? "" : "00-a",
             Cached = cached.Count == 0 ? null : [.. cached.Select(one => new CachedPartition(one.Item1, one.Item2, one.Item3, one.Item4))],
         });
 
@@ -77,6 +78,7 @@ public sealed class WireTests
             {
                 Shuffles = [.. shuffles.Select(pair => new ShuffleInput(new(pair.Item1), pair.Item2))],
                 TraceParent = trace,
+                Links = [.. shuffles.Select(pair => new AttemptLink(new(pair.Item1), trace))],
                 SettledUpTo = settled,
             }),
         Gen.Select(Text, Bytes, (hash, content) => (DriverMessage)new CodeBlock(App, hash, content)),

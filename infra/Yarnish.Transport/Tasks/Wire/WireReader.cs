@@ -85,6 +85,7 @@ internal sealed class WireReader
         List<TaskAssignment>? tasks = null;
         IReadOnlyList<TaskAttemptId> attempts = [];
         List<ShuffleInput>? inputs = null;
+        List<AttemptLink> links = [];
         List<ShuffleId>? dropped = null;
         List<int> collections = [];
         Expect(json, JsonToken.StartObject);
@@ -112,6 +113,9 @@ internal sealed class WireReader
                     break;
                 case "trace":
                     trace = Text(json);
+                    break;
+                case "links":
+                    links = Links(json);
                     break;
                 case "settledUpTo":
                     settled = Long(json);
@@ -155,6 +159,7 @@ internal sealed class WireReader
             {
                 Shuffles = inputs ?? [],
                 TraceParent = trace,
+                Links = links,
                 SettledUpTo = settled,
             },
             "code-block" => new CodeBlock(known, Required(code, "code"), content),
@@ -274,6 +279,18 @@ internal sealed class WireReader
         return tasks;
     }
 
+    private static List<AttemptLink> Links(JsonTextReader json)
+    {
+        var links = new List<AttemptLink>();
+        Expect(json, JsonToken.StartArray);
+        while (Element(json, JsonToken.StartArray))
+        {
+            links.Add(new AttemptLink(new TaskAttemptId(Long(json)), Text(json)));
+            EndArray(json);
+        }
+        return links;
+    }
+
     private List<TaskReport> Reports(JsonTextReader json)
     {
         var reports = new List<TaskReport>(16);
@@ -285,6 +302,7 @@ internal sealed class WireReader
             var metrics = TaskMetrics.Empty;
             ReadOnlyMemory<byte> result = default;
             string? block = null;
+            var trace = "";
             MapOutput? map = null;
             ImmutableSortedDictionary<int, ReadOnlyMemory<byte>>? accumulators = null;
             List<CachedPartition>? cached = null;
@@ -297,6 +315,9 @@ internal sealed class WireReader
                         break;
                     case "end":
                         end = TaskEnd(json);
+                        break;
+                    case "trace":
+                        trace = Text(json);
                         break;
                     case "metrics":
                         metrics = Metrics(json);
@@ -327,6 +348,7 @@ internal sealed class WireReader
                 MapOutput = map,
                 Accumulators = accumulators,
                 Cached = cached,
+                TraceParent = trace,
             });
         }
         return reports;

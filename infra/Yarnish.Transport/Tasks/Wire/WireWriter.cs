@@ -175,6 +175,19 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
         {
             Text(writer, "trace", batch.TraceParent);
         }
+        if (batch.Links.Count > 0)
+        {
+            writer.WritePropertyName("links");
+            writer.WriteStartArray();
+            foreach (var link in batch.Links)
+            {
+                writer.WriteStartArray();
+                writer.WriteValue(link.AttemptId.Value);
+                writer.WriteValue(link.TraceParent);
+                writer.WriteEndArray();
+            }
+            writer.WriteEndArray();
+        }
         if (batch.SettledUpTo != 0)
         {
             Number(writer, "settledUpTo", batch.SettledUpTo);
@@ -211,6 +224,10 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
         {
             writer.WritePropertyName("end");
             End(writer, report.End);
+        }
+        if (report.TraceParent.Length > 0)
+        {
+            Text(writer, "trace", report.TraceParent);
         }
         Metrics(writer, report.Metrics);
         if (!report.Result.IsEmpty)
