@@ -369,6 +369,10 @@ internal sealed partial class JobMachine
             {
                 StopAttempts(stage, message, except: -1);
                 Repeat(stage, counts: false, null, message);
+                if (stage.State == StageState.Waiting)
+                {
+                    _ready.Push(stage);
+                }
             }
         }
     }

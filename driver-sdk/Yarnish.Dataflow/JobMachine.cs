@@ -122,34 +122,5 @@ internal sealed partial class JobMachine
         _settled = null;
     }
 
-    /// <summary>Throws when anything of an ended job is left: for tests, at their end. Executors may still be held.</summary>
-    /// <exception cref="InvalidOperationException">Something is left; the message says what.</exception>
-    public void AssertEmpty()
-    {
-        Require(_jobs.Count == 0, $"{_jobs.Count} jobs");
-        Require(_shuffles.Count == 0, $"{_shuffles.Count} shuffles");
-        Require(_attempts.Count == 0, $"{_attempts.Count} attempts");
-        Require(_late.Count == 0, $"{_late.Count} late attempts");
-        Require(_fetching.Count == 0, $"{_fetching.Count} results being fetched");
-        Require(_ready.Count == 0, $"{_ready.Count} stages to submit");
-        Require(_repeating.Count == 0, $"{_repeating.Count} stages to repeat");
-        Require(_active.Count == 0, $"{_active.Count} active stages");
-        Require(_pools.Count == 0, $"{_pools.Count} pools");
-        Require(_pending == 0, $"{_pending} pending tasks");
-        Require(_resubmitAt == Never, "a resubmission");
-        foreach (var executor in _executors)
-        {
-            Require(executor.InFlight == 0 && executor.FirstAttempt < 0 && executor.LongInFlight == 0, $"attempts on {executor.Id}");
-        }
-
-        static void Require(bool empty, string what)
-        {
-            if (!empty)
-            {
-                throw new InvalidOperationException($"The machine is not empty: {what} left.");
-            }
-        }
-    }
-
     private void Emit(JobEffect effect) => _effects.Add(effect);
 }

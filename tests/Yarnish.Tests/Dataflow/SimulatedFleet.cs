@@ -124,6 +124,7 @@ internal sealed class SimulatedFleet
     {
         var effects = new List<JobEffect>();
         _machine.Apply(happened, Start.AddTicks(_now), effects);
+        _machine.AssertConsistent();
         _log?.AppendLine(CultureInfo.InvariantCulture, $"{_now} {happened.GetType().Name}");
         foreach (var effect in effects)
         {

@@ -70,6 +70,10 @@ internal sealed class World
     {
         Last.Clear();
         Machine.Apply(happened, Now, Last);
+        if (_sent.Count < 1000)
+        {
+            Machine.AssertConsistent();
+        }
         foreach (var effect in Last)
         {
             All.Add(effect);
