@@ -9,8 +9,8 @@ namespace Yarnish.Serialization;
 /// </summary>
 internal sealed class GraphScan : IValueVisitor
 {
-    /// <summary>More objects than any function has business to carry.</summary>
-    internal const int MaxObjects = 1_000_000;
+    /// <summary>More objects do not fit into <see cref="ClosureSerializer.MaxBytes"/>: no need to walk them.</summary>
+    internal const int MaxObjects = 300_000;
 
     private readonly string subject;
     private readonly List<Node> nodes = [];

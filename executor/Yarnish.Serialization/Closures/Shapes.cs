@@ -10,6 +10,7 @@ namespace Yarnish.Serialization;
 internal static class Shapes
 {
     private static readonly ConcurrentDictionary<Type, Shape?> ByType = new();
+    private static readonly ConcurrentDictionary<Type, string?> Reasons = new();
 
     private static readonly Dictionary<string, Shape> ByKind = new Shape[]
     {
@@ -27,13 +28,14 @@ internal static class Shapes
             return reason is null ? DelegateShape.Instance : null;
         }
 
-        if (OfKind(value) is { } kind)
+        var type = value.GetType();
+        // Kinds are for objects of the framework and of Yarnish itself.
+        if ((Framework.Owns(type) || type.Assembly == typeof(Shapes).Assembly) && OfKind(value) is { } kind)
         {
             reason = kind is FrozenShape ? FrozenShape.WhyNot(value) : value is MethodInfo method ? DelegateShape.WhyNot(method) : null;
             return reason is null ? kind : null;
         }
 
-        var type = value.GetType();
         if (type.IsGenericType && type.GetGenericTypeDefinition() == typeof(Lazy<>))
         {
             reason = "its value has not been made yet, and its factory runs only once in one process. Read its Value first, or make it a static field.";
@@ -63,7 +65,9 @@ internal static class Shapes
     }
 
     /// <summary>Why objects of a type cannot travel; null when they can.</summary>
-    public static string? WhyNot(Type type)
+    public static string? WhyNot(Type type) => Reasons.GetOrAdd(type, static type => Ask(type));
+
+    private static string? Ask(Type type)
     {
         if (Unshippable.Reason(type) is { } reason)
         {
