@@ -9,12 +9,16 @@ public sealed partial class ClusterMachine
     private long _preemptedAt;
 
     /// <summary>What the next round of preemption would take back if it came at <paramref name="now"/>: the same plan that the round follows.</summary>
-    public ImmutableArray<PreemptionVictim> PlanPreemption(DateTimeOffset now)
+    /// <param name="now">When.</param>
+    public ImmutableArray<PreemptionVictim> PlanPreemption(DateTimeOffset now) => PlanPreemption(now, _state.Configuration.Preemption.RoundPercent);
+
+    // All rounds at once with 100 percent.
+    private ImmutableArray<PreemptionVictim> PlanPreemption(DateTimeOffset now, int roundPercent)
     {
         var last = _state.Now;
         _state.Now = Math.Max(last, now.UtcTicks);
         var victims = ImmutableArray.CreateBuilder<PreemptionVictim>();
-        foreach (var choice in new PreemptionPlan(_state, _placing).Plan())
+        foreach (var choice in new PreemptionPlan(_state, _placing, roundPercent).Plan())
         {
             victims.Add(new PreemptionVictim(
                 choice.Victim.Id, choice.Victim.Application!.Id, choice.Victim.Node.Id, choice.For.Application.Id, choice.For.AskId, ReasonOf(choice)));
@@ -30,7 +34,7 @@ public sealed partial class ClusterMachine
             return;
         }
         _preemptedAt = _state.Now;
-        foreach (var choice in new PreemptionPlan(_state, _placing).Plan())
+        foreach (var choice in new PreemptionPlan(_state, _placing, _state.Configuration.Preemption.RoundPercent).Plan())
         {
             _placing.HoldFor(choice.For, choice.Victim.Node);
             Stop(choice.Victim, ContainerExitCause.Preempted, ReasonOf(choice));

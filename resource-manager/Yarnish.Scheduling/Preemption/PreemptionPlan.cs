@@ -24,12 +24,13 @@ public sealed record PreemptionVictim(ContainerId ContainerId, ApplicationId Own
 /// </list>
 /// and at most the configured part of the partition in one round.
 /// </summary>
-internal sealed class PreemptionPlan(ClusterState state, Placing placing)
+internal sealed class PreemptionPlan(ClusterState state, Placing placing, int roundPercent)
 {
     private const int AsksPerRound = 100;
 
     private readonly ClusterState _state = state;
     private readonly Placing _placing = placing;
+    private readonly int _roundPercent = roundPercent;
     private readonly List<AskEntry> _asks = [];
     private readonly List<Container> _candidates = [];
     private readonly Dictionary<int, ResourceVector> _free = [];
@@ -97,7 +98,6 @@ internal sealed class PreemptionPlan(ClusterState state, Placing placing)
 
     private bool WithinBudget(List<Choice> choices, int from, ref (ResourceVector Total, ResourceVector Used, bool First) budget)
     {
-        var percent = _state.Configuration.Preemption.RoundPercent;
         var used = budget.Used;
         for (var i = from; i < choices.Count; i++)
         {
@@ -106,7 +106,7 @@ internal sealed class PreemptionPlan(ClusterState state, Placing placing)
         var within = true;
         for (var r = 0; r < _state.Types.Count; r++)
         {
-            within &= (Int128)used[r] * 100 <= (Int128)budget.Total[r] * percent;
+            within &= (Int128)used[r] * 100 <= (Int128)budget.Total[r] * _roundPercent;
         }
         if (!within && !budget.First)
         {
