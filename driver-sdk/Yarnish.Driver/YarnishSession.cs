@@ -135,7 +135,7 @@ public sealed partial class YarnishSession : IAsyncDisposable
         owned.Add(link);
         var bus = new RabbitMqControlBus(connection.RabbitMq, connection.ClusterName, options.Secret, ControlAddress.Application(application), logs);
 
-        var environment = ExecutorEnvironment.Of(connection, application, options, traces.ApplicationParent, Environment.GetEnvironmentVariables());
+        var environment = ExecutorVariables.Of(connection, application, options, traces.ApplicationParent, Environment.GetEnvironmentVariables());
         var registration = new RegisterApplication(application, options.Name, Environment.UserName, options.Queue)
         {
             Driver = string.Create(CultureInfo.InvariantCulture, $"{Environment.MachineName}/{Environment.ProcessId}"),

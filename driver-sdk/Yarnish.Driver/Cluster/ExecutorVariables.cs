@@ -1,25 +1,14 @@
 using System.Collections;
 using System.Collections.Immutable;
 using System.Globalization;
+using Yarnish.Executor;
 using Yarnish.Protocol;
 
 namespace Yarnish.Cluster;
 
 /// <summary>The environment variables with which the driver starts its executors, besides <see cref="ContainerEnvironment"/> of the agent.</summary>
-internal static class ExecutorEnvironment
+internal static class ExecutorVariables
 {
-    /// <summary>AMQP URI of the data path.</summary>
-    public const string RabbitMq = "YARNISH_RABBITMQ";
-
-    /// <summary>StackExchange.Redis configuration of the block registry.</summary>
-    public const string Redis = "YARNISH_REDIS";
-
-    /// <summary>Opens the blocks of this application.</summary>
-    public const string ApplicationToken = "YARNISH_APPLICATION_TOKEN";
-
-    /// <summary>Tasks it runs at once.</summary>
-    public const string Slots = "YARNISH_SLOTS";
-
     /// <summary>
     /// What a short-lived process of many small tasks wants of the runtime: threads that do not spin for work (on few cores spinning costs half the broker's rate, see
     /// research/transport.md 1.9), a small quick heap, code that runs before it is optimized. Values are hexadecimal.
@@ -57,10 +46,10 @@ internal static class ExecutorEnvironment
         {
             variables[name] = own[name] as string ?? "";
         }
-        variables[RabbitMq] = connection.RabbitMq;
-        variables[Redis] = connection.Redis;
-        variables[ApplicationToken] = ClusterSecret.ApplicationToken(options.Secret, application);
-        variables[Slots] = Math.Max(1, options.ExecutorCores).ToString(CultureInfo.InvariantCulture);
+        variables[ExecutorEnvironment.RabbitMq] = connection.RabbitMq;
+        variables[ExecutorEnvironment.Redis] = connection.Redis;
+        variables[ExecutorEnvironment.ApplicationToken] = ClusterSecret.ApplicationToken(options.Secret, application);
+        variables[ExecutorEnvironment.Slots] = Math.Max(1, options.ExecutorCores).ToString(CultureInfo.InvariantCulture);
         if (traceParent.Length > 0)
         {
             variables["TRACEPARENT"] = traceParent;
