@@ -80,6 +80,9 @@ internal sealed class ClusterFleet : IExecutorFleet
     }
 
     /// <inheritdoc/>
+    public bool IsRemote => true;
+
+    /// <inheritdoc/>
     public AllocationOptions? Allocation { get; }
 
     /// <inheritdoc/>

@@ -61,6 +61,9 @@ internal sealed class EmbeddedFleet : IExecutorFleet
     public ICodeCarrier Carrier { get; }
 
     /// <inheritdoc/>
+    public bool IsRemote => false;
+
+    /// <inheritdoc/>
     public AllocationOptions? Allocation => null;
 
     /// <inheritdoc/>

@@ -9,6 +9,9 @@ namespace Yarnish.Jobs;
 /// </summary>
 internal interface IExecutorFleet : IAsyncDisposable
 {
+    /// <summary>Whether executors are processes of a cluster rather than this one.</summary>
+    bool IsRemote { get; }
+
     /// <summary>How the job machine asks for executors; null when the fleet never changes.</summary>
     AllocationOptions? Allocation { get; }
 

@@ -346,7 +346,7 @@ internal sealed partial class JobRunner
         var text = failure.Reason switch
         {
             JobFailureReason.TaskFailed when failure.LastEnd is { } end =>
-                FailureText.OfTask(job.Title, stage, failure.Partition ?? 0, failure.Attempts, failure.ExecutorId, end, carrier.Travels && fleet.Allocation is not null ? application : null),
+                FailureText.OfTask(job.Title, stage, failure.Partition ?? 0, failure.Attempts, failure.ExecutorId, end, fleet.IsRemote ? application : null),
             JobFailureReason.ResultHandlerFailed => FailureText.OfJob(
                 job.Title,
                 $"the driver's own code threw on the result of partition {failure.Partition}: {failure.Error?.Type}: {failure.Error?.Message}",
@@ -421,6 +421,12 @@ internal sealed partial class JobRunner
         outbox.Clear();
         Task farewell = link.BroadcastAsync(new ShutdownExecutor("the application has ended")).AsTask().WaitAsync(TimeSpan.FromSeconds(2), clock);
         await farewell.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (fleet.IsRemote)
+        {
+            // Before the application is reported over: the resource manager then removes what the link still uses.
+            Task leaving = link.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(5), clock);
+            await leaving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        }
         await fleet.FinishAsync(!failed, failed ? "the last job failed" : "", summary).ConfigureAwait(false);
         await IgnoreAsync(registry.DeleteApplicationAsync()).ConfigureAwait(false);
         traces.Dispose();

@@ -85,13 +85,55 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     /// <exception cref="YarnishConnectException">The broker or the resource manager cannot be reached, or refuses.</exception>
     public async Task StartAsync(CancellationToken cancellation)
     {
-        await link.StartAsync(cancellation).ConfigureAwait(false);
         using (ExecutionContext.SuppressFlow())
         {
             // The loop must not carry the caller's activity or other context into every span it makes.
             loop = Task.Run(LoopAsync, CancellationToken.None);
         }
-        await fleet.StartAsync(this, cancellation).ConfigureAwait(false);
+        using var first = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var starting = new List<Task> { StartLinkAsync(first.Token), fleet.StartAsync(this, first.Token), CheckRegistryAsync(first.Token) };
+        try
+        {
+            while (starting.Count > 0)
+            {
+                var done = await Task.WhenAny(starting).ConfigureAwait(false);
+                starting.Remove(done);
+                await done.ConfigureAwait(false);
+            }
+        }
+        catch
+        {
+            // The first problem is the one to tell; the others are given up.
+            await first.CancelAsync().ConfigureAwait(false);
+            await Task.WhenAll(starting).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            throw;
+        }
+    }
+
+    private async Task StartLinkAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            await link.StartAsync(cancellation).ConfigureAwait(false);
+        }
+        catch (BrokerUnreachableException error)
+        {
+            throw YarnishConnectException.Because(
+                $"The message broker of the cluster at {options.Address} cannot be used from here.", error.Message, "start the broker, or correct the resource manager's Yarnish:RabbitMq: drivers connect to that very address", error);
+        }
+    }
+
+    private async Task CheckRegistryAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            await registry.RefreshAsync(cancellation).ConfigureAwait(false);
+        }
+        catch (BlockRegistryException error)
+        {
+            throw YarnishConnectException.Because(
+                $"The Redis of the cluster at {options.Address} cannot be used from here.", error.Message, "start Redis, or correct the resource manager's Yarnish:Redis: drivers connect to that very address", error);
+        }
     }
 
     /// <inheritdoc/>

@@ -10,13 +10,15 @@ namespace Yarnish.Progress;
 /// </summary>
 internal sealed class ProgressDisplay : IAsyncDisposable
 {
-    /// <summary>Finished jobs shown by name in one go; the rest of a burst of tiny jobs is only counted.</summary>
+    /// <summary>Lines written within a second; the rest of a burst, such as of tiny jobs, is only counted.</summary>
     private const int BurstLines = 5;
 
     /// <summary>A job is drawn once it has run so long: shorter ones would only flicker.</summary>
     private static readonly TimeSpan DrawAfter = TimeSpan.FromMilliseconds(500);
 
     private static readonly TimeSpan LineInterval = TimeSpan.FromSeconds(5);
+
+    private static readonly TimeSpan BurstInterval = TimeSpan.FromSeconds(1);
 
     private readonly Channel<object> inbox = Channel.CreateBounded<object>(new BoundedChannelOptions(256) { SingleReader = true, FullMode = BoundedChannelFullMode.DropOldest });
     private readonly TextWriter output;
@@ -25,6 +27,9 @@ internal sealed class ProgressDisplay : IAsyncDisposable
     private readonly TimeProvider clock;
     private readonly Task writing;
     private long lastLine;
+    private long burstStart;
+    private int burst;
+    private int unwritten;
     private bool drawn;
 
     /// <param name="style">Bars or lines; <see cref="ProgressStyle.Auto"/> is settled by <see cref="Settle"/> before.</param>
@@ -37,7 +42,7 @@ internal sealed class ProgressDisplay : IAsyncDisposable
         this.output = output;
         this.width = width;
         this.clock = clock;
-        lastLine = clock.GetTimestamp();
+        lastLine = burstStart = clock.GetTimestamp();
         writing = style == ProgressStyle.None ? Task.CompletedTask : Task.Run(WriteAsync);
     }
 
@@ -158,11 +163,16 @@ internal sealed class ProgressDisplay : IAsyncDisposable
                 return;
             }
         }
-        if (drawn)
+        try
         {
-            output.Write("\r\u001b[2K");
+            Clear();
+            TellUnwritten();
+            output.Flush();
         }
-        output.Flush();
+        catch (IOException)
+        {
+            // Nobody reads stderr any more.
+        }
     }
 
     private void Write(List<string> lines, ProgressSnapshot? snapshot)
@@ -170,14 +180,7 @@ internal sealed class ProgressDisplay : IAsyncDisposable
         if (lines.Count > 0)
         {
             Clear();
-            foreach (var line in lines.Take(BurstLines))
-            {
-                output.WriteLine(line);
-            }
-            if (lines.Count > BurstLines)
-            {
-                output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"(and {lines.Count - BurstLines} more lines)"));
-            }
+            WriteLines(lines);
         }
         if (snapshot is null)
         {
@@ -192,12 +195,52 @@ internal sealed class ProgressDisplay : IAsyncDisposable
                 drawn = true;
             }
         }
-        else if (clock.GetElapsedTime(lastLine) >= LineInterval && Describe(snapshot, 200) is { Length: > 0 } text)
+        else if (clock.GetElapsedTime(lastLine) >= LineInterval)
         {
             lastLine = clock.GetTimestamp();
-            output.WriteLine(text.TrimEnd());
+            foreach (var line in Sentences(snapshot))
+            {
+                output.WriteLine(line);
+            }
         }
         output.Flush();
+    }
+
+    /// <summary>The words for one moment where nothing can be redrawn: one line per stage.</summary>
+    internal static IEnumerable<string> Sentences(ProgressSnapshot snapshot) => snapshot.Waiting.Length > 0
+        ? [snapshot.Waiting]
+        : snapshot.Jobs.Where(static job => job.Elapsed >= DrawAfter).SelectMany(static job => job.Stages.Select(stage => string.Create(
+            CultureInfo.InvariantCulture,
+            $"job {job.JobId} stage {stage.StageId} ({stage.Name}): {stage.Done} of {stage.Total} tasks done, {stage.Running} running{(stage.Failed > 0 ? $", {stage.Failed} failed" : "")}, {job.Elapsed.TotalSeconds:0} s")));
+
+    private void WriteLines(List<string> lines)
+    {
+        foreach (var line in lines)
+        {
+            if (clock.GetElapsedTime(burstStart) >= BurstInterval)
+            {
+                TellUnwritten();
+                burstStart = clock.GetTimestamp();
+                burst = 0;
+            }
+            if (++burst <= BurstLines)
+            {
+                output.WriteLine(line);
+            }
+            else
+            {
+                unwritten++;
+            }
+        }
+    }
+
+    private void TellUnwritten()
+    {
+        if (unwritten > 0)
+        {
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"(and {unwritten} more lines, such as of short jobs)"));
+            unwritten = 0;
+        }
     }
 
     private void Clear()

@@ -93,6 +93,13 @@ internal sealed class TestCluster : IAsyncDisposable
     /// <summary>GETs a REST record.</summary>
     public async Task<T> GetAsync<T>(string path) => (await http.GetFromJsonAsync<T>($"{Address}/api/v1/{path}", ProtocolJson.Options))!;
 
+    /// <summary>POSTs a REST record.</summary>
+    public async Task PostAsync<T>(string path, T body)
+    {
+        using var response = await http.PostAsJsonAsync($"{Address}/api/v1/{path}", body, ProtocolJson.Options);
+        response.EnsureSuccessStatusCode();
+    }
+
     /// <summary>The only application, or the newest.</summary>
     public async Task<ApplicationInfo> NewestApplicationAsync() => (await GetAsync<ApplicationInfo[]>("apps")).OrderBy(application => application.StartedAt).Last();
 

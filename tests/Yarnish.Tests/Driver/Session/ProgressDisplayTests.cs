@@ -41,17 +41,34 @@ public sealed class ProgressDisplayTests
         Assert.Equal("waiting for executors: none", ProgressDisplay.Describe(Running(0, 0, 2, waiting: "waiting for executors: none"), 100));
 
     [Fact]
-    public async Task Burst_of_lines_is_counted_not_written_out_and_the_bar_is_cleared()
+    public async Task Burst_of_lines_is_counted_not_written_out()
+    {
+        using var output = new StringWriter();
+        await using (var display = new ProgressDisplay(ProgressStyle.Lines, output, () => 100, new ResourceManager.TestClock()))
+        {
+            for (var i = 0; i < 100; i++)
+            {
+                display.Line($"job {i} done");
+            }
+        }
+        var lines = output.ToString().Split(Environment.NewLine, StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(["job 0 done", "job 1 done", "job 2 done", "job 3 done", "job 4 done", "(and 95 more lines, such as of short jobs)"], lines);
+    }
+
+    [Fact]
+    public async Task Bar_is_cleared_at_the_end()
     {
         using var output = new StringWriter();
         await using (var display = new ProgressDisplay(ProgressStyle.Bars, output, () => 100, TimeProvider.System))
         {
             display.Show(Running(1, 1, 2));
-            display.Line("job 0 done");
         }
-        Assert.Contains("job 0 done", output.ToString(), StringComparison.Ordinal);
-        Assert.EndsWith("\u001b[2K", output.ToString(), StringComparison.Ordinal);
+        Assert.EndsWith("\r\u001b[2K", output.ToString(), StringComparison.Ordinal);
     }
+
+    [Fact]
+    public void Lines_are_sentences() =>
+        Assert.Equal(["job 0 stage 1 (Select at Program.cs:10): 50 of 100 tasks done, 10 running, 3 s"], ProgressDisplay.Sentences(Running(50, 10, 100)));
 
     [Fact]
     public async Task Nothing_is_written_when_it_shall_be_quiet()
