@@ -7,7 +7,7 @@ namespace Yarnish.Executor;
 /// Logs to stdout, one line per event in the format of Yarnish.Hosting. A factory with providers, options and a background queue would cost a fifth of the start; an executor
 /// logs little, and what it logged last must be there when it is killed.
 /// </summary>
-internal sealed class LineLogger(LogLevel lowest, TextWriter output, TimeProvider time) : ILogger
+internal sealed class LineLogger(LogLevel lowest, TextWriter output, TimeProvider time, TextWriter? lastWords = null) : ILogger
 {
     private readonly Lock gate = new();
 
@@ -16,7 +16,8 @@ internal sealed class LineLogger(LogLevel lowest, TextWriter output, TimeProvide
         new(
             Enum.TryParse<LogLevel>(Environment.GetEnvironmentVariable("Logging__LogLevel__Default"), ignoreCase: true, out var level) ? level : LogLevel.Information,
             Console.Out,
-            TimeProvider.System);
+            TimeProvider.System,
+            Console.Error);
 
     /// <inheritdoc/>
     public IDisposable? BeginScope<TState>(TState state)
@@ -54,6 +55,12 @@ internal sealed class LineLogger(LogLevel lowest, TextWriter output, TimeProvide
                 }
             }
             output.Flush();
+            if (logLevel == LogLevel.Critical)
+            {
+                // The agent puts the end of stderr into the diagnostics of the exit: there the driver and its user read why.
+                lastWords?.WriteLine(line);
+                lastWords?.Flush();
+            }
         }
     }
 }
