@@ -1,5 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using Yarnish.Protocol;
 
 namespace Yarnish.Cli;
@@ -49,6 +51,7 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
                 ExitCodes.Unreachable,
                 "A cluster needs RabbitMQ and Redis, and nobody said where they are. Run 'infra/services.sh up' here, or set Yarnish__RabbitMq (amqp://…) and Yarnish__Redis (host:port).");
         }
+        RequireFreePort();
         Directory.CreateDirectory(options.DataDirectory);
         Start("resource-manager", "Yarnish.ResourceManager.dll", "resource-manager", new()
         {
@@ -117,6 +120,20 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
         {
             await ProcessSignals.TerminateAsync(daemon.Process, StopGrace).ConfigureAwait(false);
             daemon.Process.Dispose();
+        }
+    }
+
+    // Else a resource manager that runs there already would be taken for ours.
+    private void RequireFreePort()
+    {
+        try
+        {
+            using var listener = new TcpListener(IPAddress.Loopback, options.Port);
+            listener.Start();
+        }
+        catch (SocketException error)
+        {
+            throw new CommandException(ExitCodes.Usage, $"Port {options.Port} on 127.0.0.1 cannot be used: {error.Message}. Is another cluster up? Choose another port with --port.");
         }
     }
 

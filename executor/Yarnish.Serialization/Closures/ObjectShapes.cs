@@ -59,7 +59,7 @@ internal sealed class FieldsShape : Shape
         for (var index = 0; index < fields.Length; index++)
         {
             var inside = fields[index].GetValue(value);
-            if (inside is not null && !(prunable && !writer.IsLoaded(fields[index])) && !(fields[index].FieldType.IsValueType && IsDefault(inside)))
+            if (inside is not null && !(prunable && !writer.IsLoaded(fields[index])) && !(fields[index].FieldType.IsValueType && Nullable.GetUnderlyingType(fields[index].FieldType) is null && IsDefault(inside)))
             {
                 writer.Field(names[index], fields[index], value, inside);
             }

@@ -34,6 +34,17 @@ public sealed class ClosureSerializerTests
     }
 
     [Fact]
+    public void A_zero_in_a_nullable_is_not_null()
+    {
+        int? zero = 0;
+        bool? no = false;
+        double? none = null;
+        Func<string> told = () => $"{zero?.ToString() ?? "null"} {no?.ToString() ?? "null"} {none?.ToString() ?? "null"}";
+
+        Assert.Equal("0 False null", Travel(told)());
+    }
+
+    [Fact]
     public void Captured_objects_are_new_each_time()
     {
         var seen = new List<int>();
