@@ -51,6 +51,7 @@ internal sealed class ClusterFleet : IExecutorFleet
     private long heartbeatSequence;
     private int epoch;
     private int launchFailures;
+    private long askedAt;
     private bool paused;
     private AskWaiting? waiting;
     private DateTimeOffset wantingSince = DateTimeOffset.MaxValue;
@@ -168,6 +169,9 @@ internal sealed class ClusterFleet : IExecutorFleet
         SendAsks();
     }
 
+    /// <summary>From the first ask for an executor to the first hello of one: what starting costs; null until then.</summary>
+    internal TimeSpan? FirstHello { get; private set; }
+
     /// <inheritdoc/>
     public bool Accept(ExecutorHello hello, DateTimeOffset now)
     {
@@ -181,6 +185,7 @@ internal sealed class ClusterFleet : IExecutorFleet
             containers.Add(id, container = new Container(hello.NodeId, now));
         }
         container.Joined = true;
+        FirstHello ??= askedAt == 0 ? null : clock.GetElapsedTime(askedAt);
         launchFailures = 0;
         return true;
     }
@@ -387,6 +392,10 @@ internal sealed class ClusterFleet : IExecutorFleet
         if (launch is null)
         {
             return;
+        }
+        if (desired > 0 && askedAt == 0)
+        {
+            askedAt = clock.GetTimestamp();
         }
         var ask = new Ask(AskId, new Resources(options.ExecutorMemory, 1000L * Slots), paused ? 0 : desired, launch) { PreferredNodes = preferred, TraceParent = traceParent };
         sender.Send(new UpdateAsks(registration.ApplicationId, ++asksSequence, [ask]) { Release = [.. releasing], ExcludedNodes = excluded });

@@ -75,6 +75,9 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     /// <summary>The last summary: at most two seconds old while jobs run on a cluster, exact when the last job has ended.</summary>
     public ApplicationProgress Progress => Volatile.Read(ref progress);
 
+    /// <summary>Where its executors come from.</summary>
+    internal IExecutorFleet Fleet => fleet;
+
     /// <inheritdoc/>
     public int DefaultPartitions => options.Parallelism > 0 ? options.Parallelism : Math.Max(2, 2 * Math.Max(liveSlots, fleet.ExpectedSlots));
 
