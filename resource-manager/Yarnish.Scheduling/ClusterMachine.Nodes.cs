@@ -6,6 +6,9 @@ namespace Yarnish.Scheduling;
 // What agents say, and what becomes of their containers.
 public sealed partial class ClusterMachine
 {
+    // An id further ahead than this is no honest one.
+    private const long MostSkippedIds = 1L << 40;
+
     private void OnNodeRegistering(RegisterNode message)
     {
         if (Refusal(message) is { } refusal)
@@ -238,8 +241,24 @@ public sealed partial class ClusterMachine
         }
     }
 
+    // An id of this epoch that this life never gave: the journal was lost and an epoch came twice. It is not given a second time. False when it is too far off to be true.
+    private bool Skip(ContainerId id)
+    {
+        if (id.Epoch != _state.Epoch || id.Sequence <= _state.LastContainer)
+        {
+            return true;
+        }
+        if (id.Sequence - _state.LastContainer > MostSkippedIds)
+        {
+            return false;
+        }
+        _state.LastContainer = id.Sequence;
+        return true;
+    }
+
     private void End(Node node, ContainerReport report)
     {
+        Skip(report.ContainerId);
         var exit = report.Exit ?? new ContainerExit(ContainerExitCause.Unknown, -1, "The agent reported no exit.");
         _acknowledged.Add((node, report.ContainerId));
         if (_state.Containers.TryGetValue(report.ContainerId, out var container))
@@ -301,6 +320,10 @@ public sealed partial class ClusterMachine
     {
         var id = report.ContainerId;
         if (id.Epoch > _state.Epoch || !_state.Types.TryPack(report.Resources, out var vector))
+        {
+            return;
+        }
+        if (!Skip(id))
         {
             return;
         }
