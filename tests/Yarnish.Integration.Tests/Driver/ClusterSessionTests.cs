@@ -135,7 +135,7 @@ public sealed class ClusterSessionTests(ClusterSessionTests.Cluster fixture) : I
         var error = await Assert.ThrowsAsync<YarnishJobException>(() => session.Range(0, 2, 2).CountAsync().WaitAsync(Patience));
 
         Assert.Contains("6 executors in a row", error.Message, StringComparison.Ordinal);
-        Assert.Contains("not-an-amqp-uri", error.Message, StringComparison.Ordinal);
+        Assert.Contains("not an AMQP URI", error.Message, StringComparison.Ordinal);
     }
 
     [Fact]
