@@ -6,6 +6,7 @@ using Microsoft.CodeAnalysis.CodeFixes;
 using Microsoft.CodeAnalysis.CSharp;
 using Microsoft.CodeAnalysis.CSharp.Syntax;
 using Microsoft.CodeAnalysis.Editing;
+using Microsoft.CodeAnalysis.Formatting;
 using Microsoft.CodeAnalysis.Simplification;
 
 namespace Yarnish.Analyzers;
@@ -36,7 +37,7 @@ public sealed class CopyToLocalFix : CodeFixProvider
         var diagnostic = context.Diagnostics[0];
         if (diagnostic.Id == Rules.ThisId)
         {
-            if (StatementOf(function) is not null && ReadsOfThis(function, model) is { } reads)
+            if (HasPlace(function) && ReadsOfThis(function, model) is { } reads)
             {
                 Register("Copy what it reads to locals", cancellation => CopyAsync(context.Document, function, reads, cancellation));
             }
@@ -53,7 +54,7 @@ public sealed class CopyToLocalFix : CodeFixProvider
         {
             Register("Use the cancellation of the task", cancellation => UseTaskAsync(context.Document, cancellations, cancellation));
         }
-        else if (StatementOf(function) is not null && ReadsOf(function, handle, model) is { } values)
+        else if (HasPlace(function) && ReadsOf(function, handle, model) is { } values)
         {
             Register("Copy what it reads to locals", cancellation => CopyAsync(context.Document, function, values, cancellation));
         }
@@ -183,8 +184,16 @@ public sealed class CopyToLocalFix : CodeFixProvider
         .OfType<IdentifierNameSyntax>()
         .Where(name => name.Identifier.ValueText == symbol.Name && SymbolEqualityComparer.Default.Equals(model.GetSymbolInfo(name).Symbol, symbol));
 
+    private static bool HasPlace(SyntaxNode function) => StatementOf(function) is not null || ArrowOf(function) is not null;
+
     // Where locals can be declared before the call; none in members that are one expression.
-    private static StatementSyntax? StatementOf(SyntaxNode function) => function.Ancestors().OfType<StatementSyntax>().FirstOrDefault(at => at.Parent is BlockSyntax or SwitchSectionSyntax or GlobalStatementSyntax);
+    private static StatementSyntax? StatementOf(SyntaxNode function) => function.Ancestors()
+        .TakeWhile(at => at is not MemberDeclarationSyntax or GlobalStatementSyntax)
+        .OfType<StatementSyntax>()
+        .FirstOrDefault(at => at.Parent is BlockSyntax or SwitchSectionSyntax or GlobalStatementSyntax);
+
+    // A method that is one expression: it can become a block.
+    private static ArrowExpressionClauseSyntax? ArrowOf(SyntaxNode function) => function.Ancestors().OfType<ArrowExpressionClauseSyntax>().FirstOrDefault(arrow => arrow.Parent is MethodDeclarationSyntax);
 
     private static async Task<Document> UseTaskAsync(Document document, List<ExpressionSyntax> tokens, CancellationToken cancellation)
     {
@@ -201,21 +210,41 @@ public sealed class CopyToLocalFix : CodeFixProvider
     private static async Task<Document> CopyAsync(Document document, AnonymousFunctionExpressionSyntax function, List<Read> reads, CancellationToken cancellation)
     {
         var editor = await DocumentEditor.CreateAsync(document, cancellation).ConfigureAwait(false);
-        var statement = StatementOf(function)!;
+        var statement = StatementOf(function);
+        var arrow = statement is null ? ArrowOf(function)! : null;
         var taken = new HashSet<string>(editor.SemanticModel.LookupSymbols(function.SpanStart).Select(symbol => symbol.Name), StringComparer.Ordinal);
-        taken.UnionWith(statement.Parent!.DescendantTokens().Where(token => token.IsKind(SyntaxKind.IdentifierToken)).Select(token => token.ValueText));
-        SyntaxNode before = statement.Parent is GlobalStatementSyntax global ? global : statement;
+        taken.UnionWith((statement?.Parent ?? arrow!).DescendantTokens().Where(token => token.IsKind(SyntaxKind.IdentifierToken)).Select(token => token.ValueText));
+        var locals = new List<StatementSyntax>();
+        var names = new Dictionary<SyntaxNode, string>();
         foreach (var group in reads.GroupBy(read => read.Member, SymbolEqualityComparer.Default))
         {
             var name = NameFor(group.Key!, taken);
-            var local = SyntaxFactory.LocalDeclarationStatement(
+            locals.Add(SyntaxFactory.LocalDeclarationStatement(
                 SyntaxFactory.VariableDeclaration(SyntaxFactory.IdentifierName("var")).AddVariables(
-                    SyntaxFactory.VariableDeclarator(name).WithInitializer(SyntaxFactory.EqualsValueClause(group.First().Expression.WithoutTrivia()))));
-            editor.InsertBefore(before, before is GlobalStatementSyntax ? SyntaxFactory.GlobalStatement(local) : local);
+                    SyntaxFactory.VariableDeclarator(name).WithInitializer(SyntaxFactory.EqualsValueClause(group.First().Expression.WithoutTrivia())))));
             foreach (var read in group)
             {
-                editor.ReplaceNode(read.Expression, SyntaxFactory.IdentifierName(name).WithTriviaFrom(read.Expression));
+                names.Add(read.Expression, name);
             }
+        }
+
+        if (arrow is null)
+        {
+            SyntaxNode before = statement!.Parent is GlobalStatementSyntax global ? global : statement;
+            editor.InsertBefore(before, locals.Select(local => before is GlobalStatementSyntax ? (SyntaxNode)SyntaxFactory.GlobalStatement(local) : local));
+            foreach (var pair in names)
+            {
+                editor.ReplaceNode(pair.Key, SyntaxFactory.IdentifierName(pair.Value).WithTriviaFrom(pair.Key));
+            }
+        }
+        else
+        {
+            var method = (MethodDeclarationSyntax)arrow.Parent!;
+            var expression = arrow.Expression.ReplaceNodes(names.Keys, (old, _) => SyntaxFactory.IdentifierName(names[old]).WithTriviaFrom(old));
+            var gives = editor.SemanticModel.GetDeclaredSymbol(method, cancellation) is { ReturnsVoid: false } symbol
+                && !(symbol.IsAsync && symbol.ReturnType is INamedTypeSymbol { IsGenericType: false });
+            locals.Add(gives ? SyntaxFactory.ReturnStatement(expression) : SyntaxFactory.ExpressionStatement(expression));
+            editor.ReplaceNode(method, method.WithExpressionBody(null).WithSemicolonToken(default).WithBody(SyntaxFactory.Block(locals)).WithAdditionalAnnotations(Formatter.Annotation));
         }
 
         return editor.GetChangedDocument();

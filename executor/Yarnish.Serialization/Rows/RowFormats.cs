@@ -5,7 +5,7 @@ public static class RowFormats
 {
     /// <summary>
     /// The format of <typeparamref name="T"/>; made once for each type, safe for all threads. Private, nested, anonymous and record types are rows as they are: their fields travel,
-    /// their constructors do not run. Custom comparers of dictionaries and sets inside a row do not travel.
+    /// their constructors do not run. Dictionaries and sets inside a row must have the default comparer.
     /// </summary>
     /// <exception cref="RowTypeException">The type cannot be a row; the message names the member at fault and the cure.</exception>
     public static IRowFormat<T> For<T>() => Cache<T>.Format ??= Create<T>();

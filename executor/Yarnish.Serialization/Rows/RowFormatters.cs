@@ -64,10 +64,11 @@ internal sealed class RowFormatters : IFormatterResolver
 
         // The package has ready-made formatters for common collections of strings and dates: they would skip the exact ones above.
         var readyMade = type.IsGenericType || (type.IsArray && !type.GetElementType()!.IsPrimitive) ? null : BuiltinResolver.Instance.GetFormatter<T>();
-        return readyMade
+        var formatter = readyMade
             ?? ImmutableCollectionResolver.Instance.GetFormatter<T>()
             ?? DynamicGenericResolver.Instance.GetFormatter<T>()
             ?? throw new RowTypeException($"No way is known to write {TypeNames.Of(type)} as bytes.") { RowType = type };
+        return DefaultComparerFormatter<T>.ComparerOf() is { } comparer ? new DefaultComparerFormatter<T>(formatter, comparer) : formatter;
     }
 }
 

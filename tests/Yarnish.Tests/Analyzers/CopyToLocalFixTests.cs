@@ -70,6 +70,29 @@ public sealed class CopyToLocalFixTests
         """);
 
     [Fact]
+    public async Task A_method_of_one_expression_becomes_a_block() => await Compiled.FixesAsync(
+        """
+        sealed class Job(DbConnection connection, int limit)
+        {
+            public string Name => connection.Database;
+
+            async Task<long> Run(Rdd<string> lines) => await lines.Where(line => line.Length > limit).CountAsync();
+        }
+        """,
+        """
+        sealed class Job(DbConnection connection, int limit)
+        {
+            public string Name => connection.Database;
+
+            async Task<long> Run(Rdd<string> lines)
+            {
+                var limitCopy = limit;
+                return await lines.Where(line => line.Length > limitCopy).CountAsync();
+            }
+        }
+        """);
+
+    [Fact]
     public async Task What_could_not_travel_or_is_called_is_not_copied()
     {
         await Compiled.OffersNothingAsync(

@@ -240,6 +240,19 @@ public sealed class RowFormatsTests
             Assert.Throws<RowTypeException>(() => Write<Animal>([new Dog("a", 1)])).Message);
 
     [Fact]
+    public void A_collection_with_a_comparer_of_its_own_is_refused_not_changed()
+    {
+        Assert.Equal(
+            "A row holds a HashSet<string> with a comparer of its own (OrdinalComparer), and rows do not keep comparers. "
+            + "Change the keys so that the default comparer does, for example by ToUpperInvariant, or keep the items in a list.",
+            Assert.Throws<RowTypeException>(() => Write<HashSet<string>>([new(StringComparer.OrdinalIgnoreCase)])).Message);
+        Assert.Throws<RowTypeException>(() => Write([(1, new SortedDictionary<int, int>(Comparer<int>.Create((left, right) => right - left)))]));
+        Assert.Throws<RowTypeException>(() => Write([ImmutableDictionary.Create<string, int>(StringComparer.OrdinalIgnoreCase)]));
+        Assert.Equal("a", Read<HashSet<string>>(Write<HashSet<string>>([new(["a"], StringComparer.Ordinal)])).Single().Single());
+        Assert.Equal(1, Read<SortedDictionary<string, int>>(Write<SortedDictionary<string, int>>([new() { ["a"] = 1 }])).Single()["a"]);
+    }
+
+    [Fact]
     public void A_row_that_refers_to_itself_is_an_error_not_a_crash()
     {
         var rows = new Loop();
