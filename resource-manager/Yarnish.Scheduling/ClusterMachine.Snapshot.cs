@@ -76,6 +76,7 @@ public sealed partial class ClusterMachine
     private AskWaiting WaitingOf(AskEntry ask)
     {
         var reasons = Explanation.Reasons(ask);
+        ask.Explained = (_state.Now, reasons);
         return new AskWaiting(ask.AskId, ask.Outstanding, Explanation.IsImpossible(ask, reasons), Explanation.Sentence(ask, reasons));
     }
 
@@ -217,7 +218,7 @@ public sealed partial class ClusterMachine
         {
             waits |= ask.Outstanding > 0;
         }
-        if (application.Snapshot is { } known && !(waits && explain))
+        if (application.Snapshot is { } known && !(waits && explain && _state.Now - application.SnapshotAt >= _state.Settings.ExplainEvery.Ticks))
         {
             return known;
         }
@@ -242,7 +243,7 @@ public sealed partial class ClusterMachine
             {
                 continue;
             }
-            var reasons = explain && asks.Count < 1000 ? Explanation.Reasons(ask) : [];
+            var reasons = ask.Outstanding == 0 ? [] : explain && asks.Count < 1000 ? Recent(ask) : ask.Explained.Reasons;
             var sentence = Explanation.Sentence(ask, reasons);
             asks.Add(new AskInfo(ask.AskId, ask.Shape.Resources, ask.Desired, ask.Live, ask.Outstanding, reasons, sentence));
             if (ask.Outstanding > 0)
@@ -250,6 +251,7 @@ public sealed partial class ClusterMachine
                 waiting.Add(new AskWaiting(ask.AskId, ask.Outstanding, Explanation.IsImpossible(ask, reasons), sentence));
             }
         }
+        application.SnapshotAt = _state.Now;
         return application.Snapshot = new ApplicationSnapshot
         {
             Priority = application.Priority,
@@ -272,6 +274,15 @@ public sealed partial class ClusterMachine
                 Diagnostics = application.Diagnostics,
             },
         };
+    }
+
+    private ImmutableArray<WaitingReason> Recent(AskEntry ask)
+    {
+        if (ask.Explained.Reasons.IsEmpty || _state.Now - ask.Explained.At >= _state.Settings.ExplainEvery.Ticks)
+        {
+            ask.Explained = (_state.Now, Explanation.Reasons(ask));
+        }
+        return ask.Explained.Reasons;
     }
 
     private static ContainerInfo Describe(Container container, ContainerExit? exit) => new()

@@ -50,6 +50,9 @@ public sealed record ClusterSettings
     /// <summary>Longest such pause; default 30 s.</summary>
     public TimeSpan FailurePauseLimit { get; init; } = TimeSpan.FromSeconds(30);
 
+    /// <summary>How old the reasons in a snapshot may be, so that readers cost little while much happens; default 250 ms.</summary>
+    public TimeSpan ExplainEvery { get; init; } = TimeSpan.FromMilliseconds(250);
+
     /// <summary>Most containers granted in one step, so that heartbeats never wait behind a burst of asks; default 256.</summary>
     public int GrantsPerStep { get; init; } = 256;
 

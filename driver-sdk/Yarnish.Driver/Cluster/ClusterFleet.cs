@@ -398,7 +398,13 @@ internal sealed class ClusterFleet : IExecutorFleet
             askedAt = clock.GetTimestamp();
         }
         var ask = new Ask(AskId, new Resources(options.ExecutorMemory, 1000L * Slots), paused ? 0 : desired, launch) { PreferredNodes = preferred, TraceParent = traceParent };
-        sender.Send(new UpdateAsks(registration.ApplicationId, ++asksSequence, [ask]) { Release = [.. releasing], ExcludedNodes = excluded });
+        sender.Send(new UpdateAsks(registration.ApplicationId, ++asksSequence, [ask]) 
+        {
+            Release = [.. releasing],
+            ExcludedNodes = excluded,
+            // A grant or an end whose message was lost is told again.
+            Held = [.. containers.Select(static pair => new HeldContainer(pair.Key, AskId, pair.Value.Node))],
+        });
     }
 
     private sealed class Container(NodeId node, DateTimeOffset grantedAt)

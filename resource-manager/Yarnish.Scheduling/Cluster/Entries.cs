@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Yarnish.Protocol;
 
 namespace Yarnish.Scheduling;
@@ -278,6 +279,9 @@ internal sealed class Application(RegisterApplication registration, long sequenc
     /// <summary>The snapshot of it, or null when it changed since.</summary>
     public ApplicationSnapshot? Snapshot;
 
+    /// <summary>When that was taken, in ticks.</summary>
+    public long SnapshotAt;
+
     /// <summary>Whether it is over.</summary>
     public bool IsOver => State >= ApplicationState.Succeeded;
 }
@@ -394,6 +398,9 @@ internal sealed class AskEntry(Application application, long askId) : Ranked<Ask
 
     /// <summary>Why the ask can never be granted as it is; empty when it can.</summary>
     public string InvalidReason = "";
+
+    /// <summary>Why it waits, as found last.</summary>
+    public (long At, ImmutableArray<WaitingReason> Reasons) Explained = (long.MinValue, []);
 
     /// <summary>Stamp of the last update that had it.</summary>
     public int Stamp;

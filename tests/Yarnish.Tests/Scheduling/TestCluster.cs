@@ -15,7 +15,7 @@ internal sealed class TestCluster
 
     public TestCluster(ClusterSettings? settings = null, ClusterConfiguration? configuration = null, bool restore = true)
     {
-        Machine = new ClusterMachine(settings ?? new ClusterSettings(), configuration);
+        Machine = new ClusterMachine((settings ?? new ClusterSettings()) with { ExplainEvery = TimeSpan.Zero }, configuration);
         if (restore)
         {
             Apply(new Restored(1, []));
