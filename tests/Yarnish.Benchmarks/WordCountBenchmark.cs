@@ -59,12 +59,27 @@ internal static class WordCountBenchmark
         .ThenBy(static pair => pair.Key)
         .TakeAsync(10);
 
+    // PLINQ at its best: a dictionary per worker, merged at the end. Its GroupBy, which keeps every word, takes more than twice as long.
     private static KeyValuePair<string, long>[] PlinqTopTen() => [.. Files()
         .AsParallel()
         .SelectMany(File.ReadLines)
         .SelectMany(Words)
-        .GroupBy(word => word)
-        .Select(group => new KeyValuePair<string, long>(group.Key, group.LongCount()))
+        .Aggregate(
+            static () => new Dictionary<string, long>(),
+            static (counts, word) =>
+            {
+                CollectionsMarshal.GetValueRefOrAddDefault(counts, word, out _)++;
+                return counts;
+            },
+            static (left, right) =>
+            {
+                foreach (var (word, count) in right)
+                {
+                    CollectionsMarshal.GetValueRefOrAddDefault(left, word, out _) += count;
+                }
+                return left;
+            },
+            static counts => counts)
         .OrderByDescending(pair => pair.Value)
         .ThenBy(pair => pair.Key, StringComparer.Ordinal)
         .Take(10)];
