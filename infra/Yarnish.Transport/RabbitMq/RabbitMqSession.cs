@@ -19,7 +19,7 @@ internal abstract class RabbitMqSession<TEvent> : IAsyncDisposable
     private volatile Pair? current;
     private Task? loop;
     private long dropped;
-    private bool disposed;
+    private volatile bool disposed;
 
     protected RabbitMqSession(BrokerAddress broker, string name, ushort prefetch, LinkSettings settings, ILogger logger)
     {
@@ -192,7 +192,8 @@ internal abstract class RabbitMqSession<TEvent> : IAsyncDisposable
             }
             current = null;
             pair.Window.Close();
-            if (reason is not null)
+            // Leaving deletes our queue, of which the broker tells its consumer: no loss.
+            if (reason is not null && !disposed)
             {
                 Logger.LinkLost(name, reason);
                 OnLost(reason);
