@@ -89,14 +89,20 @@ internal sealed partial class JobMachine
 
     private void StartStage(Stage stage)
     {
-        if (stage.Output is { Indeterminate: true, Epoch: > 0, Available: > 0, Complete: false } lost)
+        var generations = Array.ConvertAll(stage.Inputs, static input => (input.Id, input.Generation));
+        if (stage.Output is { } output)
         {
-            // Part of an output that cannot be written again alike is worthless, and so is what was computed from it.
-            RollBack(lost);
-            if (stage.Dropped)
+            // Part of an output that cannot be written again alike is worthless, and so is what was computed from it; so is part of one whose other part would now be
+            // computed from other input.
+            if (output is { Indeterminate: true, MayHaveBeenRead: true } || (output.Available > 0 && !output.ComputedFrom.AsSpan().SequenceEqual(generations)))
             {
-                return;
+                RollBack(output);
+                if (stage.Dropped)
+                {
+                    return;
+                }
             }
+            output.ComputedFrom = generations;
         }
         stage.Attempt++;
         stage.State = StageState.Running;
@@ -154,6 +160,7 @@ internal sealed partial class JobMachine
         if (stage.Output is { } shuffle)
         {
             shuffle.Complete = true;
+            shuffle.MayHaveBeenRead = true;
             shuffle.Epoch++;
             shuffle.Published = ImmutableArray.Create((MapOutput[])shuffle.Outputs!);
             Emit(new PublishLocations(shuffle.Id, shuffle.Epoch, shuffle.Published));
@@ -292,7 +299,7 @@ internal sealed partial class JobMachine
     /// <summary>Stages that read a shuffle that is no longer complete cannot go on; those that wait for it look again for what to submit.</summary>
     private void AfterLoss(Shuffle shuffle, Stage? culprit, TaskEnd? last, string message)
     {
-        var rollBack = shuffle is { Indeterminate: true, Epoch: > 0 }
+        var rollBack = shuffle is { Indeterminate: true, MayHaveBeenRead: true }
             && shuffle.Consumers.Exists(static consumer => consumer.State is not (StageState.Done or StageState.Idle));
         foreach (var consumer in shuffle.Consumers.ToArray())
         {
@@ -350,6 +357,8 @@ internal sealed partial class JobMachine
         }
         foreach (var shuffle in reached)
         {
+            shuffle.MayHaveBeenRead = false;
+            shuffle.Generation++;
             for (var partition = 0; partition < shuffle.Maps; partition++)
             {
                 if (shuffle.Outputs[partition] is not null)

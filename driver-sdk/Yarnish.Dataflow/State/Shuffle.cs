@@ -25,6 +25,15 @@ internal sealed class Shuffle(ShuffleId id, int maps, int reducers)
     /// <summary>Epoch of the locations published last; 0 when never published.</summary>
     public int Epoch { get; set; }
 
+    /// <summary>It was complete since its outputs were last thrown away: somebody may have read it.</summary>
+    public bool MayHaveBeenRead { get; set; }
+
+    /// <summary>Counts how often all its outputs were thrown away because they could not be completed alike.</summary>
+    public int Generation { get; set; }
+
+    /// <summary>The shuffles its outputs were computed from, and of which generation those were.</summary>
+    public (ShuffleId Shuffle, int Generation)[] ComputedFrom { get; set; } = [];
+
     /// <summary>True when running its map tasks again may give other rows.</summary>
     public bool Indeterminate { get; set; }
 

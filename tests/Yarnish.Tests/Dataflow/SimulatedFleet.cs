@@ -77,9 +77,9 @@ internal sealed class SimulatedFleet
         }
         if (_chaos)
         {
-            for (var i = 0; i < 12; i++)
+            for (var i = 0; i < 25; i++)
             {
-                At(_random.Next(0, 6000), Misfortune);
+                At(_random.Next(0, 5000), Misfortune);
             }
         }
         Work(() => _jobs.Count >= jobs && _jobs.Values.All(job => job.Ended) && _jobs.Values.Count(job => job.Succeeded) == jobs);
@@ -234,7 +234,7 @@ internal sealed class SimulatedFleet
         for (var i = _random.Next(0, 4); i > 0; i--)
         {
             int[] reads = [.. _templates.Where(_ => _random.Chance(40)).Select(template => template.Shuffle)];
-            _templates.Add(new Template(_templates.Count, reads.Length == 0 ? _random.Next(0, 9) : Reducers, reads, _random.Chance(25)));
+            _templates.Add(new Template(_templates.Count, reads.Length == 0 ? _random.Next(0, 9) : Reducers, reads, _random.Chance(35)));
         }
         int[] inputs = [.. _templates.Where(_ => _random.Chance(40)).Select(template => template.Shuffle)];
         var needed = new SortedSet<int>(inputs);
@@ -536,7 +536,7 @@ internal sealed class SimulatedFleet
     private void Misfortune()
     {
         var executor = _executors.Count > 0 ? _executors.Values.ElementAt(_random.Next(0, _executors.Count)) : null;
-        switch (_random.Next(0, 8))
+        switch (_random.Next(0, 11))
         {
             case 0 when executor is not null:
                 Count("executor killed");
@@ -556,11 +556,11 @@ internal sealed class SimulatedFleet
                 executor.Connected = false;
                 At(20_000, () => Connect(executor));
                 break;
-            case 4 when _nodes.Count > 1:
+            case 4 or 8 when _nodes.Count > 1:
                 Count("node lost");
                 LoseNode(_nodes.Values.ElementAt(_random.Next(0, _nodes.Count)));
                 break;
-            case 5:
+            case 5 or 9 or 10:
                 Count("file lost");
                 var node = _nodes.Values.ElementAt(_random.Next(0, _nodes.Count));
                 if (node.Files.Count > 0)

@@ -960,6 +960,32 @@ public sealed class StageTests
         Assert.Equal([0, 1], world.Running(1));
     }
 
+    [Fact]
+    public void Output_left_by_an_earlier_job_is_not_completed_from_other_tries_of_its_unrepeatable_input()
+    {
+        var world = new World();
+        world.Join("a", node: "n1");
+        JobDefinition Both() => Given.Job().Map(0, 2, indeterminate: true).Map(1, 2, reads: 0).Result(1, reads: 1);
+        var one = world.Submit(Both());
+        world.SucceedAll(0).Succeed(1, 0);
+        world.Cancel(one).FinishAll();
+
+        // The input is lost in part, so all of it is written again, by a job that knows nothing of the second shuffle.
+        world.Submit(Given.Job().Map(0, 2, indeterminate: true).Result(1, reads: 0));
+        world.FinishAll();
+        var last = world.Submit(Given.Job().Map(0, 2, indeterminate: true).Result(1, reads: 0));
+        world.FetchFail(world.StagesStarted[^1], 0, 0, 0).Advance(0.5).FinishAll();
+        world.AssertSucceeded(last);
+
+        var again = world.Submit(Both());
+        var started = world.All.OfType<StageStarted>().Last(stage => stage.Stage.Output?.Shuffle.Value == 1);
+
+        Assert.Equal(2, started.Tasks);
+        world.FinishAll();
+        world.AssertSucceeded(again);
+        world.AssertEmpty();
+    }
+
     // ── Barrier stages.
 
     [Fact, SparkCase(Dag, "Retry all the tasks on a resubmitted attempt of a barrier stage caused by TaskKilled")]
