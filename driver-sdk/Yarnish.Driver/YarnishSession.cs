@@ -11,6 +11,7 @@ using Yarnish.Hosting;
 using Yarnish.Jobs;
 using Yarnish.Progress;
 using Yarnish.Protocol;
+using Yarnish.Serialization;
 using Yarnish.Tracing;
 using Yarnish.Transport;
 
@@ -21,7 +22,7 @@ namespace Yarnish;
 /// executors and reports the application as over. Safe for use by several threads; jobs of several callers share the executors.
 /// <para>Ctrl-C and SIGTERM cancel the running jobs (their callers see <see cref="OperationCanceledException"/>) and end the application; a second Ctrl-C ends the process at once.</para>
 /// </summary>
-public sealed partial class YarnishSession : IAsyncDisposable
+public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
 {
     /// <summary>How long disposing may take when the broker or the resource manager do not answer.</summary>
     private static readonly TimeSpan DisposeTimeout = TimeSpan.FromSeconds(15);

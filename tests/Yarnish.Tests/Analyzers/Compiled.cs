@@ -38,11 +38,22 @@ internal static partial class Compiled
     [GeneratedRegex(@"\[\|(?<id>YRN\d{4}):(?<code>.*?)\|\]", RegexOptions.Singleline)]
     private static partial Regex Marks { get; }
 
+    /// <summary>The program without its marks.</summary>
+    public static CSharpCompilation Compilation(string marked) => Compilation(marked, out _, out _);
+
     /// <summary>Asserts the marked diagnostics, no others, and gives their messages in order.</summary>
     public static async Task<string[]> HasAsync(string marked)
     {
-        var expected = new List<string>();
-        var source = Usings;
+        var diagnostics = await DiagnosticsOfAsync(Compilation(marked, out var source, out var expected));
+
+        Assert.Equal(expected.Order(), diagnostics.Select(found => $"{found.Id} at {found.Location.SourceSpan.Start}: {source.Substring(found.Location.SourceSpan.Start, found.Location.SourceSpan.Length)}").Order());
+        return [.. diagnostics.OrderBy(found => found.Location.SourceSpan.Start).Select(found => found.GetMessage(null))];
+    }
+
+    private static CSharpCompilation Compilation(string marked, out string source, out List<string> expected)
+    {
+        expected = [];
+        source = Usings;
         var position = 0;
         foreach (Match mark in Marks.Matches(marked))
         {
@@ -53,10 +64,7 @@ internal static partial class Compiled
         }
 
         source += marked[position..];
-        var diagnostics = await DiagnosticsOfAsync(CSharpCompilation.Create("Program", [CSharpSyntaxTree.ParseText(source, new(LanguageVersion.CSharp14), "Program.cs")], References, Options));
-
-        Assert.Equal(expected.Order(), diagnostics.Select(found => $"{found.Id} at {found.Location.SourceSpan.Start}: {source.Substring(found.Location.SourceSpan.Start, found.Location.SourceSpan.Length)}").Order());
-        return [.. diagnostics.OrderBy(found => found.Location.SourceSpan.Start).Select(found => found.GetMessage(null))];
+        return CSharpCompilation.Create("Program", [CSharpSyntaxTree.ParseText(SourceText.From(source, System.Text.Encoding.UTF8), new(LanguageVersion.CSharp14), "Program.cs")], References, Options);
     }
 
     /// <summary>Applies the fix of the one diagnostic in a program that is fixable, and asserts the program it gives; the diagnostic must be gone.</summary>
