@@ -135,14 +135,19 @@ internal static class ShuffleRows
     public static IEnumerable<T> ReadInOrder<T>(OperatorInputs inputs, ShuffleId shuffle, int reducer)
     {
         var format = RowFormats.For<T>();
-        var blocks = new SortedDictionary<int, List<T>>();
+        var parts = new SortedDictionary<int, List<T>>();
         foreach (var block in inputs.ReadShuffle(shuffle, reducer))
         {
-            var rows = new List<T>(format.Read(block.Content));
-            inputs.Task.Counters.ShuffleReadRows += rows.Count;
-            blocks.Add(block.MapPartition, rows);
+            // A map task's part may come in several blocks, those of other tasks between them; its own are in order.
+            if (!parts.TryGetValue(block.MapPartition, out var rows))
+            {
+                parts.Add(block.MapPartition, rows = []);
+            }
+            var before = rows.Count;
+            rows.AddRange(format.Read(block.Content));
+            inputs.Task.Counters.ShuffleReadRows += rows.Count - before;
         }
-        return blocks.Values.SelectMany(rows => rows);
+        return parts.Values.SelectMany(rows => rows);
     }
 
     /// <summary>One side of a join: a shuffle, or an input of the operator that is partitioned the right way already.</summary>

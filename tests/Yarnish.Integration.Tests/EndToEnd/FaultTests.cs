@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Xunit;
 using Yarnish.Integration.Tests.Fixtures;
+using Yarnish.Protocol;
 
 namespace Yarnish.Integration.Tests.EndToEnd;
 
@@ -19,7 +20,7 @@ public sealed class FaultTests(PrivateServices services) : IClassFixture<Private
         using var executor = Process.GetProcessById(gate.SomeExecutor());
         executor.Kill();
         await executor.WaitForExitAsync();
-    });
+    }, executorsLost: 1);
 
     [Fact]
     public Task An_agent_dies_and_the_next_one_adopts_its_containers() => JobSurvivesAsync(async (cluster, gate) =>
@@ -59,7 +60,9 @@ public sealed class FaultTests(PrivateServices services) : IClassFixture<Private
     });
 
     /// <summary>Runs a word count whose map tasks wait at the gate; does the harm while they wait; opens the gate; wants the right answer.</summary>
-    private async Task JobSurvivesAsync(Func<TestCluster, Gate, Task> harm)
+    /// <param name="harm">What happens in the middle.</param>
+    /// <param name="executorsLost">How many executors the driver may miss afterwards.</param>
+    private async Task JobSurvivesAsync(Func<TestCluster, Gate, Task> harm, int executorsLost = 0)
     {
         await using var cluster = await TestCluster.StartAsync(services.RabbitMq, services.Redis, nodes: 2);
         using var gate = new Gate();
@@ -80,6 +83,10 @@ public sealed class FaultTests(PrivateServices services) : IClassFixture<Private
             var counts = await job.WaitAsync(TimeSpan.FromMinutes(2));
 
             Assert.Equal(Enumerable.Range(0, 10).Select(digit => new KeyValuePair<int, long>(digit, 400)), counts.OrderBy(pair => pair.Key));
+            Assert.Equal(executorsLost, session.Progress.ExecutorsLost);
+            // Whoever forgot has learnt anew and goes on serving the application.
+            await cluster.UntilAsync("the application is known with its executors", async () =>
+                await cluster.GetAsync<ApplicationInfo>($"apps/{session.ApplicationId}") is { Containers: 2, State: "running" });
         }
         catch (Exception error) when (error is not Xunit.Sdk.XunitException)
         {

@@ -109,6 +109,16 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
         rows => rows.GroupBy(row => Math.Abs(row % 4)).Select(group => $"{group.Key}: {string.Join(",", group)}"));
 
     [Fact]
+    public async Task Parts_of_many_blocks_keep_the_order_of_the_input()
+    {
+        const int Rows = 400_000;
+        var groups = await session.Range(0, Rows, 3).Select(static row => new KeyValuePair<int, string>(row % 3, $"value {row} of many")).GroupByKey(partitions: 2).CollectAsync();
+
+        Assert.Equal(3, groups.Length);
+        Assert.All(groups, group => Assert.Equal(Enumerable.Range(0, Rows).Where(row => row % 3 == group.Key).Select(row => $"value {row} of many"), group.Value));
+    }
+
+    [Fact]
     public Task Distinct_agrees_with_linq() => AgreeInAnyOrder(rows => rows.Distinct(), rows => rows.Distinct());
 
     [Fact]
