@@ -10,6 +10,8 @@ try
         "wordcount" => await WordCountBenchmark.RunAsync(Arguments.Parse(rest)),
         "start" => await StartBenchmark.RunAsync(Arguments.Parse(rest)),
         "plan" => PlanBenchmark.Run(rest),
+        "grants" => Grants.Run(rest),
+        "idle-pass" => IdlePass.Run(rest),
         // What benchmarks start as processes of their own.
         RawMessages.EchoMode => await RawMessages.EchoAsync(rest),
         "nothing" => 0,
@@ -29,6 +31,8 @@ static int Usage(string problem)
           wordcount  [--mode embedded|cluster] [--json]            the example's count against PLINQ
           start      [--rounds 7] [--json]                         ask to executor hello, warm; memory of the idle daemons
           plan       [--partitions 100000] [--stages 10] [--json]  the driver's core against a fake back end
+          grants     [--nodes 5000] [--asks 100000] [--queues 100] [--constraints] [--scale] [--json]   the cluster core alone
+          idle-pass  [--json]                                      heartbeats when everybody is at a limit
         """);
     return 2;
 }
