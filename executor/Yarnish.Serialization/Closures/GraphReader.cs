@@ -132,10 +132,10 @@ internal sealed class GraphReader(JsonTextReader input, ResolvedCode code, int i
     public T Current<T>() => (ValueReader<T>.Function ??= Reading<T>())(this);
 
     /// <summary>Reads the next value for a place of a type.</summary>
-    public object ReadInline(Type type)
+    public object? ReadInline(Type type)
     {
         json.Read();
-        return CurrentOf(type)!;
+        return CurrentOf(type);
     }
 
     /// <summary>A method of the code table.</summary>

@@ -92,6 +92,12 @@ internal sealed class FieldsShape : Shape
     // May see private fields and set read-only ones, which compiled expressions may not.
     private Action<object, GraphReader> Setter(FieldInfo field)
     {
+        if (!RuntimeFeature.IsDynamicCodeSupported)
+        {
+            // File-based programs switch dynamic code off unless told otherwise: slower, but it works.
+            return (target, reader) => field.SetValue(target, reader.ReadInline(field.FieldType));
+        }
+
         var method = new DynamicMethod($"Set {field.Name}", typeof(void), [typeof(object), typeof(GraphReader)], typeof(FieldsShape).Module, skipVisibility: true);
         var code = method.GetILGenerator();
         code.Emit(OpCodes.Ldarg_0);
@@ -123,7 +129,7 @@ internal sealed class BoxShape : Shape
     {
         reader.Expect("value");
         // Classes written as text, such as Uri, would be looked for among the objects.
-        var value = !type.IsValueType && CoreTypes.Text(type) is { } form ? form.Read(reader.Read<string>()) : reader.ReadInline(type);
+        var value = !type.IsValueType && CoreTypes.Text(type) is { } form ? form.Read(reader.Read<string>()) : reader.ReadInline(type)!;
         reader.SkipToEnd();
         return value;
     }

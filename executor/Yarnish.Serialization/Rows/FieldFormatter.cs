@@ -21,9 +21,39 @@ internal sealed class FieldFormatter<T> : IMessagePackFormatter<T>
     private readonly ReadFields read;
 
     public FieldFormatter()
+        : this(RuntimeFeature.IsDynamicCodeSupported)
     {
-        write = CompileWrite(fields);
-        read = CompileRead(fields);
+    }
+
+    /// <param name="compiled">False where the runtime makes no code, as in file-based programs unless told otherwise: reflection does the same, slower.</param>
+    internal FieldFormatter(bool compiled)
+    {
+        if (compiled)
+        {
+            write = CompileWrite(fields);
+            read = CompileRead(fields);
+            return;
+        }
+
+        var values = Array.ConvertAll(fields, static field => (ReflectedField)Activator.CreateInstance(typeof(ReflectedField<>).MakeGenericType(field.FieldType), field)!);
+        write = (ref MessagePackWriter writer, T value, MessagePackSerializerOptions options) =>
+        {
+            object owner = value!;
+            foreach (var field in values)
+            {
+                field.Write(ref writer, owner, options);
+            }
+        };
+        read = (ref MessagePackReader reader, MessagePackSerializerOptions options) =>
+        {
+            var owner = RuntimeHelpers.GetUninitializedObject(typeof(T));
+            foreach (var field in values)
+            {
+                field.Read(ref reader, owner, options);
+            }
+
+            return (T)owner;
+        };
     }
 
     public void Serialize(ref MessagePackWriter writer, T value, MessagePackSerializerOptions options)
@@ -120,4 +150,19 @@ internal sealed class FieldFormatter<T> : IMessagePackFormatter<T>
         code.Emit(OpCodes.Ret);
         return method.CreateDelegate<ReadFields>();
     }
+}
+
+/// <summary>Reads and writes one field by reflection.</summary>
+internal abstract class ReflectedField
+{
+    public abstract void Write(ref MessagePackWriter writer, object owner, MessagePackSerializerOptions options);
+
+    public abstract void Read(ref MessagePackReader reader, object owner, MessagePackSerializerOptions options);
+}
+
+internal sealed class ReflectedField<TField>(FieldInfo field) : ReflectedField
+{
+    public override void Write(ref MessagePackWriter writer, object owner, MessagePackSerializerOptions options) => FieldValue.Write(ref writer, (TField)field.GetValue(owner)!, options);
+
+    public override void Read(ref MessagePackReader reader, object owner, MessagePackSerializerOptions options) => field.SetValue(owner, FieldValue.Read<TField>(ref reader, options));
 }

@@ -133,6 +133,27 @@ public sealed class RowFormatsTests
     }
 
     [Fact]
+    public void Fields_are_read_and_written_the_same_without_dynamic_code()
+    {
+        Same(new Word("a", 7));
+        Same(new Point(1, -0.5));
+        Same(new { A = 1, B = "x", C = (int?)null });
+        Same(new Node(1, new Node(2, null)));
+
+        static void Same<T>(T row)
+        {
+            var compiled = new MessagePackRowFormat<T>(new FieldFormatter<T>(compiled: true));
+            var reflected = new MessagePackRowFormat<T>(new FieldFormatter<T>(compiled: false));
+            var (left, right) = (new ArrayBufferWriter<byte>(), new ArrayBufferWriter<byte>());
+            compiled.Write(left, row);
+            reflected.Write(right, row);
+
+            Assert.Equal(left.WrittenSpan, right.WrittenSpan);
+            Assert.Equal(row, Assert.Single(reflected.Read(left.WrittenMemory)));
+        }
+    }
+
+    [Fact]
     public void Anonymous_types_are_rows() => RoundTrips(Enumerable.Range(0, 100).Select(number => new { Number = number, Text = $"{number}", Inner = new { Half = number / 2.0 } }).ToArray());
 
     [Fact]
