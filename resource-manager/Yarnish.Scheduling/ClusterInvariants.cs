@@ -46,6 +46,7 @@ public static class ClusterInvariants
                     $"container {container.Id} on node {node.Id} is not in the books");
                 Expect(violations, container.Id.Epoch < state.Epoch || container.Id.Sequence <= state.LastContainer, "I7", $"container {container.Id} was never granted");
             }
+            CheckDevices(node, state.Types, violations);
             Expect(violations, sum.SameAs(node.Allocated), "I2", $"node {node.Id} counts {node.Allocated[0]} bytes, its containers hold {sum[0]}");
             Expect(violations, node.Presence != NodePresence.Lost || node.Containers.Count == 0, "I10", $"lost node {node.Id} holds {node.Containers.Count} containers");
             for (var r = 0; r < count; r++)
@@ -67,6 +68,31 @@ public static class ClusterInvariants
             }
             Expect(violations, total.SameAs(partition.Total), "I2", $"partition '{partition.Name}' counts {partition.Total[0]} bytes, its nodes offer {total[0]}");
             Expect(violations, partition.Index.IsConsistent(), "I5", $"the node index of partition '{partition.Name}' differs from one made from scratch");
+        }
+    }
+
+    // A device belongs to one container at most; those of one that was told as ended may linger until it is stopped.
+    private static void CheckDevices(Node node, ResourceTypes types, List<string> violations)
+    {
+        DeviceBook? marked = null;
+        foreach (var container in node.Containers)
+        {
+            if (container is not { Devices: not null, Application: not null })
+            {
+                continue;
+            }
+            marked ??= new DeviceBook();
+            var own = new DeviceBook();
+            own.Mark(container.Devices, taken: true, types);
+            for (var r = 2; r < types.Count; r++)
+            {
+                for (var number = 0; number < Math.Min(node.Capacity[r], DeviceBook.MostNumbered); number++)
+                {
+                    Expect(violations, !own.IsTaken(r, number) || !marked.IsTaken(r, number), "I1", $"device {types.Name(r)}={number} of node {node.Id} has two containers");
+                    Expect(violations, !own.IsTaken(r, number) || node.Devices.IsTaken(r, number), "I5", $"device {types.Name(r)}={number} of node {node.Id} is not marked as taken");
+                }
+            }
+            marked.Mark(container.Devices, taken: true, types);
         }
     }
 

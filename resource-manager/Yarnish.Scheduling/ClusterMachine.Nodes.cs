@@ -339,6 +339,7 @@ public sealed partial class ClusterMachine
             SeenStamp = _stamp,
             IsDriver = ask?.Message?.IsDriver ?? false,
             Tags = ask?.Tags ?? [],
+            Devices = report.Devices,
         };
         _state.Containers.Add(container);
         _state.Version++;

@@ -134,6 +134,7 @@ public sealed partial class ClusterMachine
             _state.Epoch, container.Id, container.Application!.Id, container.AskId, container.Shape.Resources, ask.Message!.Launch, ask.Message.TraceParent)
         {
             BlobSources = _state.Settings.BlobSources,
+            Devices = container.Devices,
         });
     }
 

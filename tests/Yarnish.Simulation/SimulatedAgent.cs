@@ -79,7 +79,7 @@ internal sealed class SimulatedAgent(World world, NodeId id, Resources capacity,
     private ImmutableArray<ContainerReport> Reports() =>
     [
         .. _containers.Select(static pair => new ContainerReport(pair.Key, pair.Value.Launch.ApplicationId, pair.Value.Launch.Resources,
-            pair.Value.Exit is null ? pair.Value.State : ContainerState.Exited) { Exit = pair.Value.Exit, AskId = pair.Value.Launch.AskId }),
+            pair.Value.Exit is null ? pair.Value.State : ContainerState.Exited) { Exit = pair.Value.Exit, AskId = pair.Value.Launch.AskId, Devices = pair.Value.Launch.Devices }),
     ];
 
     public void Receive(ControlMessage message)

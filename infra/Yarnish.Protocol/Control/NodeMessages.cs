@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Text.Json.Serialization;
 
 namespace Yarnish.Protocol;
 
@@ -48,6 +49,10 @@ public sealed record ContainerReport(ContainerId ContainerId, ApplicationId Appl
 
     /// <summary>The ask the container answers, so that a resource manager which lost its memory can tell the driver.</summary>
     public long AskId { get; init; }
+
+    /// <summary>The devices it was given, as <see cref="LaunchContainer.Devices"/> said them; null when none.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Devices { get; init; }
 }
 
 /// <summary>The life of a container on its node: Localizing → Running → Stopping → Exited; a step may be skipped, never taken back.</summary>
@@ -162,6 +167,10 @@ public sealed record LaunchContainer(
 {
     /// <summary>Where the agent may fetch blobs by hash, besides its own cache: base URLs, in order of preference.</summary>
     public ImmutableArray<string> BlobSources { get; init; } = [];
+
+    /// <summary>The numbered devices that are its alone, such as <c>gpu=0,2;fpga=1</c>; null when none. The container finds them in <see cref="ContainerEnvironment.Devices"/>.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? Devices { get; init; }
 }
 
 /// <summary>
@@ -209,6 +218,9 @@ public static class ContainerEnvironment
 
     /// <summary>Granted thousandths of a core.</summary>
     public const string MilliCores = "YARNISH_MILLI_CORES";
+
+    /// <summary>Numbered devices of the container, such as <c>gpu=0,2</c>; not set when it has none.</summary>
+    public const string Devices = "YARNISH_DEVICES";
 }
 
 /// <summary>Resource manager → agent: stop a container: SIGTERM to its group, SIGKILL after the grace time. Idempotent.</summary>

@@ -88,7 +88,7 @@ internal sealed class Container(ContainerRecord record, ContainerPhase phase)
     };
 
     /// <summary>What the resource manager is told.</summary>
-    public ContainerReport Report => new(Id, Record.ApplicationId, Record.Resources, State) { Exit = Exit, AskId = Record.AskId };
+    public ContainerReport Report => new(Id, Record.ApplicationId, Record.Resources, State) { Exit = Exit, AskId = Record.AskId, Devices = Record.Devices };
 }
 
 /// <summary>One container as readers see it.</summary>

@@ -19,6 +19,9 @@ internal sealed record ContainerRecord(ContainerId ContainerId, ApplicationId Ap
     /// <summary>Why it was ended, for people.</summary>
     public string StopReason { get; init; } = "";
 
+    /// <summary>The devices it was given, see <see cref="LaunchContainer.Devices"/>; null when none.</summary>
+    public string? Devices { get; init; }
+
     /// <summary>Hashes of the cached files it uses.</summary>
     public ImmutableArray<string> Blobs { get; init; } = [];
 }

@@ -260,6 +260,7 @@ internal sealed class ContainerTable(NodeIdentity node)
         var record = new ContainerRecord(launch.ContainerId, launch.ApplicationId, launch.AskId, launch.Resources!)
         {
             LaunchedAt = _now,
+            Devices = launch.Devices,
             Blobs = files.IsDefaultOrEmpty ? [] : [.. files.Where(file => file?.Sha256 is not null).Select(file => file.Sha256).Distinct()],
         };
         _containers.Add(launch.ContainerId, new Container(record, ContainerPhase.Placing) { Launch = launch });

@@ -100,6 +100,10 @@ internal sealed class ContainerLauncher
         environment[ContainerEnvironment.BlockDirectory] = _directory.Blocks(launch.ApplicationId);
         environment[ContainerEnvironment.MemoryBytes] = launch.Resources.MemoryBytes.ToString(CultureInfo.InvariantCulture);
         environment[ContainerEnvironment.MilliCores] = launch.Resources.MilliCores.ToString(CultureInfo.InvariantCulture);
+        if (launch.Devices is { Length: > 0 } devices)
+        {
+            environment[ContainerEnvironment.Devices] = devices;
+        }
         if (traceParent.Length > 0)
         {
             environment["TRACEPARENT"] = traceParent;

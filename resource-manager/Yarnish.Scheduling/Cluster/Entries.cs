@@ -57,6 +57,9 @@ internal sealed class Node(NodeId id, int number, Partition partition)
     /// <summary>Its containers.</summary>
     public List<Container> Containers { get; } = [];
 
+    /// <summary>Its numbered devices.</summary>
+    public DeviceBook Devices => field ??= new DeviceBook();
+
     /// <summary>Whether it holds more than it offers for a good reason: it shrank, or brought containers along. Nothing is granted until it does not.</summary>
     public bool Overcommitted;
 
@@ -118,6 +121,9 @@ internal sealed class Container(ContainerId id, AskEntry? ask, Node node, Shape 
 
     /// <summary>When its launch was sent last, in ticks.</summary>
     public long LaunchedAt = grantedAt;
+
+    /// <summary>Its numbered devices; null when it has none.</summary>
+    public string? Devices;
 
     /// <summary>Its tags where constraints count them.</summary>
     public TagCounts[] Tags = [];

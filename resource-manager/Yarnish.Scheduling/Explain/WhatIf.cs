@@ -146,7 +146,7 @@ public sealed partial class ClusterMachine
         {
             if (container is { IsStopping: false, Application: { IsOver: false } application })
             {
-                reports.Add(new ContainerReport(container.Id, application.Id, container.Shape.Resources, ContainerState.Running) { AskId = container.AskId });
+                reports.Add(new ContainerReport(container.Id, application.Id, container.Shape.Resources, ContainerState.Running) { AskId = container.AskId, Devices = container.Devices });
             }
         }
         return reports.ToImmutable();

@@ -443,6 +443,7 @@ internal sealed partial class Placing(ClusterState state)
         {
             IsDriver = ask.Message!.IsDriver,
             Tags = ask.Tags,
+            Devices = _state.Types.Count > 2 ? node.Devices.Choose(node, ask.Shape.Vector, _state.Types) : null,
         };
         ask.Class.Partition.Grants++;
         ask.WaitingSince = _state.Now;
@@ -459,6 +460,10 @@ internal sealed partial class Placing(ClusterState state)
         node.Allocated.Add(container.Shape.Vector, count);
         container.NodePlace = node.Containers.Count;
         node.Containers.Add(container);
+        if (container.Devices is not null)
+        {
+            node.Devices.Mark(container.Devices, taken: true, _state.Types);
+        }
         node.Info = null;
         _state.PlacementVersion++;
         foreach (var tag in container.Tags)
@@ -488,6 +493,15 @@ internal sealed partial class Placing(ClusterState state)
         var node = container.Node;
         node.Allocated.Subtract(container.Shape.Vector, _state.Types.Count);
         RemoveAt(node.Containers, container.NodePlace, static (moved, place) => moved.NodePlace = place);
+        if (container.Devices is not null)
+        {
+            node.Devices.Mark(container.Devices, taken: false, _state.Types);
+            // A stranger that was told as ended may have shared a number with the one that got it since.
+            foreach (var other in node.Containers)
+            {
+                node.Devices.Mark(other.Devices, taken: true, _state.Types);
+            }
+        }
         node.Info = null;
         _state.PlacementVersion++;
         foreach (var tag in container.Tags)

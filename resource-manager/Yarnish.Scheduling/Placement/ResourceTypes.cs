@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using Yarnish.Protocol;
 
@@ -20,6 +21,7 @@ internal sealed class ResourceTypes
     public const long Largest = 1L << 46;
 
     private readonly List<string> _names = [Memory, MilliCores];
+    private readonly List<List<string>> _devices = [];
     private readonly Dictionary<string, int> _numbers = new(StringComparer.Ordinal);
 
     /// <summary>How many there are.</summary>
@@ -42,6 +44,34 @@ internal sealed class ResourceTypes
         _numbers.Add(name, _names.Count);
         _names.Add(name);
         return _names.Count - 1;
+    }
+
+    /// <summary>Number of a known custom resource; -1 when nobody has said it.</summary>
+    public int Find(ReadOnlySpan<char> name)
+    {
+        for (var i = 2; i < _names.Count; i++)
+        {
+            if (name.SequenceEqual(_names[i]))
+            {
+                return i;
+            }
+        }
+        return -1;
+    }
+
+    /// <summary>One device as text, such as <c>gpu=3</c>; made once for each number.</summary>
+    public string DeviceName(int resource, int number)
+    {
+        while (_devices.Count <= resource)
+        {
+            _devices.Add([]);
+        }
+        var known = _devices[resource];
+        while (known.Count <= number)
+        {
+            known.Add(string.Create(CultureInfo.InvariantCulture, $"{_names[resource]}={known.Count}"));
+        }
+        return known[number];
     }
 
     /// <summary>The amounts in dense form; false when a resource has no number or an amount is out of range.</summary>

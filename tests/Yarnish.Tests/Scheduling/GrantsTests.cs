@@ -70,6 +70,24 @@ public sealed class GrantsTests
     }
 
     [Fact]
+    public void Containers_are_told_the_numbers_of_their_devices_and_keep_them_over_a_restart()
+    {
+        var cluster = new TestCluster().Node("n1", Size(8, 8, ("gpu", 4), ("licence", 100_000))).Application("a");
+        var one = Ask(1, Size(1, 1, ("gpu", 1), ("licence", 5)), 2);
+        var two = Ask(2, Size(1, 1, ("gpu", 2)), 1);
+
+        Assert.Equal(["gpu=0", "gpu=1"], cluster.Ask("a", one).ToNodes<LaunchContainer>().Select(static launch => launch.Devices));
+        cluster.Ask("a", one with { Desired = 1 });
+        cluster.Exit(cluster.Containers("a")[0]);
+        Assert.Equal(["gpu=0,2"], cluster.Ask("a", one with { Desired = 1 }, two).ToNodes<LaunchContainer>().Select(static launch => launch.Devices));
+
+        var reports = cluster.Running("n1");
+        var next = cluster.Restart();
+        next.Register("n1", Size(8, 8, ("gpu", 4), ("licence", 100_000)), containers: reports);
+        Assert.Equal(["gpu=3"], next.Ask("a", one, two).ToNodes<LaunchContainer>().Select(static launch => launch.Devices));
+    }
+
+    [Fact]
     public void A_burst_of_asks_is_granted_in_bounded_steps()
     {
         var cluster = new TestCluster(new ClusterSettings { GrantsPerStep = 10 }).Node("n1", Size(100, 100)).Application("a");

@@ -93,7 +93,7 @@ internal sealed class TestCluster
     public ImmutableArray<ContainerReport> Running(string id) =>
     [
         .. Machine.State.Containers.Values.Where(container => container.Node.Id.Value == id && container.Application is not null).OrderBy(static container => container.Id)
-            .Select(static container => new ContainerReport(container.Id, container.Application!.Id, container.Shape.Resources, ContainerState.Running) { AskId = container.AskId }),
+            .Select(static container => new ContainerReport(container.Id, container.Application!.Id, container.Shape.Resources, ContainerState.Running) { AskId = container.AskId, Devices = container.Devices }),
     ];
 
     public TestCluster Application(string id, string queue = "", string user = "ada", int priority = 0, params string[] groups)
