@@ -56,12 +56,13 @@ internal static class Program
     {
         var watch = Stopwatch.StartNew();
         var reached = new SortedSet<string>(StringComparer.Ordinal);
-        var (violations, events) = (0, 0L);
+        var (violations, events, digest) = (0, 0L, 0UL);
         for (var i = 0; i < seeds; i++)
         {
             var scenario = Scenario.FromSeed(from + (ulong)i, PlantedBug.None);
             var outcome = World.Run(scenario);
             events += outcome.Events;
+            digest = (digest * 31) ^ outcome.Digest;
             reached.UnionWith(outcome.Reached);
             if (outcome.Violations.Count > 0)
             {
@@ -77,6 +78,7 @@ internal static class Program
         {
             Console.WriteLine($"never reached in {seeds} seeds: {what}");
         }
+        Console.WriteLine($"digest of everything that left the core: {digest:x16} (the same in every run, or the core is not deterministic)");
         Console.WriteLine($"seeds {seeds}, violations {violations + missing.Length}, events {events}, seconds {watch.Elapsed.TotalSeconds:0.0}");
         return violations + missing.Length == 0 ? 0 : 1;
     }

@@ -4,7 +4,7 @@ using Yarnish.Scheduling;
 namespace Yarnish.Simulation;
 
 /// <summary>What a run ended with.</summary>
-internal sealed record Outcome(List<string> Violations, long Events, SortedSet<string> Reached, List<string> Log);
+internal sealed record Outcome(List<string> Violations, long Events, SortedSet<string> Reached, List<string> Log, ulong Digest);
 
 /// <summary>
 /// The whole cluster in one thread on a virtual clock: the real <see cref="ClusterMachine"/>, agents and drivers that speak the real protocol, and a network that
@@ -35,6 +35,7 @@ internal sealed class World
     private bool _continuing;
     private long _number;
     private long _events;
+    private ulong _digest = 14695981039346656037UL;
 
     public World(Scenario scenario)
     {
@@ -65,7 +66,7 @@ internal sealed class World
         {
             _witness.CheckAtRest(_machine!, _agents.Values, _drivers.Values);
         }
-        return new Outcome(_violations, _events, _reached, [.. _log]);
+        return new Outcome(_violations, _events, _reached, [.. _log], _digest);
     }
 
     public void After(double seconds, Action action) => At(Now + seconds, action);
@@ -182,6 +183,7 @@ internal sealed class World
     {
         foreach (var effect in effects)
         {
+            Digest(effect);
             if (_crashAfterEffects == 0)
             {
                 // A crash between two effects: what came before is done, the rest is lost.
@@ -206,6 +208,26 @@ internal sealed class World
                     break;
                 default: break;
             }
+        }
+    }
+
+    // FNV-1a over what leaves the core, in order: equal in every process and on every machine, or the core is not deterministic.
+    private void Digest(ClusterEffect effect)
+    {
+        var text = effect switch
+        {
+            SendToNode { Message: LaunchContainer m } e => $"{e.NodeId} launch {m.ContainerId} {m.AskId} {m.Devices}",
+            SendToNode { Message: StopContainer m } e => $"{e.NodeId} stop {m.ContainerId} {m.Reason}",
+            SendToApplication { Message: AsksWaiting m } e => $"{e.ApplicationId} waits {string.Join(' ', m.Waiting)}",
+            SendToApplication { Message: ContainersGranted m } e => $"{e.ApplicationId} granted {string.Join(' ', m.Grants.Select(static grant => grant.ContainerId))}",
+            SendToApplication { Message: ContainersCompleted m } e => $"{e.ApplicationId} completed {string.Join(' ', m.Completions.Select(static completion => completion.ContainerId))}",
+            SendToNode e => $"{e.NodeId} {e.Message.GetType().Name}",
+            SendToApplication e => $"{e.ApplicationId} {e.Message.GetType().Name}",
+            _ => effect.GetType().Name,
+        };
+        foreach (var c in text)
+        {
+            _digest = (_digest ^ c) * 1099511628211UL;
         }
     }
 
