@@ -332,7 +332,7 @@ public sealed partial class ClusterMachine
     {
         _stamp++;
         var looked = Math.Min(asks.Length, _state.Settings.AsksPerApplication);
-        application.AsksIgnored = asks.Length - looked;
+        application.Ignored = looked < asks.Length ? (asks[looked].AskId, asks.Length - looked) : default;
         for (var i = 0; i < looked; i++)
         {
             var entry = AskOf(application, asks[i].AskId);
@@ -413,7 +413,7 @@ public sealed partial class ClusterMachine
         ask.LocalityLevel = ask.Class.PreferredNodes is not null ? 0 : ask.Class.PreferredRacks is not null ? 1 : 2;
         if (ask.IsGang && ask.Message!.GangSeconds is { } seconds)
         {
-            ask.GangDeadline = _state.Now + (long)(Math.Clamp(seconds, 0, 1e9) * TimeSpan.TicksPerSecond);
+            ask.GangDeadline = _state.Now + (long)(Math.Clamp(seconds, 0, 86_400) * TimeSpan.TicksPerSecond);
             _placing.SetAlarm(ask, ask.GangDeadline);
         }
     }
@@ -445,7 +445,8 @@ public sealed partial class ClusterMachine
         var before = _state.Types.Count;
         var known = _state.Types.TryPack(wish.Resources, out var vector);
         _state.WidenFrom(before);
-        var partition = _state.PartitionOf(wish.Partition ?? "");
+        var named = _state.PartitionOf(wish.Partition ?? "");
+        var partition = named ?? _state.Partitions[0];
         ask.Share = Placing.ShareOf(ask.Application, partition);
         var shape = new Shape(vector, wish.Resources);
         ask.Tags = Tags(ask.Application, wish);
@@ -458,6 +459,10 @@ public sealed partial class ClusterMachine
         else if (vector.SameAs(default))
         {
             ask.InvalidReason = "it asks for no resources at all; ask for some memory and cores";
+        }
+        else if (named is null)
+        {
+            ask.InvalidReason = $"the cluster already has {ClusterState.MostPartitions} partitions, the most it takes; name one that has nodes";
         }
         else if (wish.Launch is null)
         {
@@ -705,6 +710,7 @@ public sealed partial class ClusterMachine
         }
         Clean(application);
         _effects.Add(new ApplicationClosed(application.Id));
+        _state.Sweep();
         _state.Version++;
         ActivateWaiting();
     }

@@ -60,6 +60,10 @@ public sealed partial class ClusterMachine
         {
             return $"The cluster has {_state.NodesById.Count} nodes, the most it takes: remove some or raise the bound.";
         }
+        if (_state.PartitionOf(message.Partition ?? "") is null)
+        {
+            return $"Node {message.NodeId} is of partition '{Cut(message.Partition, 32)}': the cluster already has {ClusterState.MostPartitions} partitions, the most it takes.";
+        }
         var before = _state.Types.Count;
         var known = _state.Types.TryPack(message.Capacity, out _);
         _state.WidenFrom(before);
@@ -70,7 +74,7 @@ public sealed partial class ClusterMachine
     private void Describe(Node node, RegisterNode message)
     {
         _state.Types.TryPack(message.Capacity, out var capacity);
-        var partition = _state.PartitionOf(message.Partition ?? "");
+        var partition = _state.PartitionOf(message.Partition ?? "")!;
         var same = node.Registration is not null && node.IndexPlace >= 0 && capacity.SameAs(node.Capacity) && ReferenceEquals(partition, node.Partition)
             && message.Rack == node.Rack && SameAttributes(message.Attributes, node.Registration.Attributes);
         node.Info = null;

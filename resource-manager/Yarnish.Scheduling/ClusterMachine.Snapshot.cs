@@ -47,6 +47,11 @@ public sealed partial class ClusterMachine
                 _waiting.Add(WaitingOf(ask));
             }
         }
+        if (application.Ignored.Count > 0)
+        {
+            _waiting.Add(new AskWaiting(application.Ignored.First, application.Ignored.Count, true,
+                $"{application.Ignored.Count} asks are not looked at: an application may have {_state.Settings.AsksPerApplication} asks; put equal ones together."));
+        }
         if (!SameAsTold(application))
         {
             application.Told.Clear();

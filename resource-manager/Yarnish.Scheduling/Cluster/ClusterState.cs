@@ -80,8 +80,11 @@ internal sealed class ClusterState(ClusterSettings settings)
     /// <summary>Queues by path.</summary>
     public Dictionary<string, Queue> QueuesByPath { get; } = new(StringComparer.Ordinal);
 
-    /// <summary>The partition of this name, made now if it is new.</summary>
-    public Partition PartitionOf(string name)
+    /// <summary>Most partitions there may be: names arrive from outside.</summary>
+    public const int MostPartitions = 64;
+
+    /// <summary>The partition of this name, made now if it is new; null when there are too many.</summary>
+    public Partition? PartitionOf(string name)
     {
         foreach (var known in Partitions)
         {
@@ -89,6 +92,10 @@ internal sealed class ClusterState(ClusterSettings settings)
             {
                 return known;
             }
+        }
+        if (Partitions.Count == MostPartitions || name.Length > 128)
+        {
+            return null;
         }
         var partition = new Partition(Partitions.Count, name, IsShared(name));
         Partitions.Add(partition);
@@ -110,6 +117,51 @@ internal sealed class ClusterState(ClusterSettings settings)
             }
         }
         return false;
+    }
+
+    /// <summary>Drops what names from outside left behind and nobody uses any more, once there is much of it.</summary>
+    public void Sweep()
+    {
+        foreach (var partition in Partitions)
+        {
+            if (partition.Classes.Count > MostIdleNames)
+            {
+                SweepClasses(partition);
+            }
+        }
+        if (Tags.Count <= MostIdleNames)
+        {
+            return;
+        }
+        var used = new HashSet<TagCounts>();
+        foreach (var application in Applications)
+        {
+            foreach (var ask in application.AskList)
+            {
+                used.UnionWith(ask.Tags);
+            }
+        }
+        foreach (var (name, tag) in Tags)
+        {
+            if (tag.Total == 0 && tag.Watchers.Count == 0 && !used.Contains(tag))
+            {
+                Tags.Remove(name);
+            }
+        }
+    }
+
+    private const int MostIdleNames = 1024;
+
+    private static void SweepClasses(Partition partition)
+    {
+        // An ask that wants nothing now may still belong to a class that goes: it just shares its memory with nobody then.
+        foreach (var (shape, kind) in partition.Classes)
+        {
+            if (kind is { Awake: 0, BlockedPlace: < 0, Sleepers.First: null })
+            {
+                partition.Classes.Remove(shape);
+            }
+        }
     }
 
     /// <summary>Counts and remembers a new kind of resource everywhere after <paramref name="before"/> kinds became more.</summary>

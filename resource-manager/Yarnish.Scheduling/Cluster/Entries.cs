@@ -229,8 +229,8 @@ internal sealed class Application(RegisterApplication registration, long sequenc
     /// <summary>Its asks in the order of their ids.</summary>
     public List<AskEntry> AskList { get; } = [];
 
-    /// <summary>Asks beyond the bound, not looked at.</summary>
-    public int AsksIgnored;
+    /// <summary>Asks beyond the bound, not looked at: the first of them and how many.</summary>
+    public (long First, int Count) Ignored;
 
     /// <summary>Its part of each partition it uses.</summary>
     public List<ApplicationShare> Shares { get; } = [];

@@ -284,6 +284,26 @@ public sealed class WhyAsksWaitTests
     }
 
     [Fact]
+    public void Too_many_asks()
+    {
+        var cluster = new TestCluster(new ClusterSettings { AsksPerApplication = 2 }).Node("n1").Application("a");
+        cluster.Ask("a", Ask(1, Size(1, 1), 1), Ask(2, Size(1, 1), 1), Ask(3, Size(1, 1), 1));
+
+        Assert.Equal("1 asks are not looked at: an application may have 2 asks; put equal ones together.", cluster.Pass(2).ToDrivers<AsksWaiting>().Single().Waiting.Single().Reason);
+    }
+
+    [Fact]
+    public void Too_many_partitions()
+    {
+        var cluster = new TestCluster().Node("n1").Application("a");
+        cluster.Ask("a", [.. Enumerable.Range(1, 100).Select(static i => Ask(i, Size(1, 1), 1) with { Partition = "p" + i })]);
+
+        Assert.Contains("already has 64 partitions", cluster.WaitingAsk("a", 99).Sentence, StringComparison.Ordinal);
+        Assert.Contains("partition 'p1' has no node; start an agent in it", cluster.WaitingAsk("a").Sentence, StringComparison.Ordinal);
+        Assert.Contains("the most it takes", cluster.Register("n2", partition: "p99").ToNodes<NodeRefused>().Single().Reason, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Drivers_are_told_once_when_the_reason_changes()
     {
         var cluster = new TestCluster().Node("n1").Application("a");
