@@ -408,7 +408,8 @@ internal sealed partial class JobMachine
         }
         foreach (var other in _executors)
         {
-            if (other.Usable && !Failed(other))
+            // One that the whole stage avoids is no alternative: each would wait for the other.
+            if (other.Usable && !Failed(other) && !IsAvoided(stage, other))
             {
                 return false;
             }

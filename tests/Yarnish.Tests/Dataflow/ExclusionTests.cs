@@ -81,6 +81,21 @@ public sealed class ExclusionTests
         Assert.Equal(ExecutorState.Excluded, world.Snapshot.Executors[0].State);
     }
 
+    [Fact]
+    public void A_task_that_failed_on_the_only_executor_its_stage_does_not_avoid_runs_there_again()
+    {
+        var world = new World(null, "a", "b");
+        var job = world.Submit(Given.Count(8));
+        foreach (var task in world.On("a").Take(2).Concat(world.On("b").Take(1)).ToArray())
+        {
+            world.Report(task, World.Boom());
+        }
+
+        world.FinishAll();
+
+        world.AssertSucceeded(job);
+    }
+
     [Fact, SparkCase(Health, "executors can be excluded with only a few failures per stage")]
     public void An_executor_that_failed_in_a_stage_that_succeeded_is_excluded()
     {

@@ -520,6 +520,10 @@ internal sealed class SimulatedFleet
     /// <summary>An executor ends; sooner or later somebody tells.</summary>
     private void End(SimulatedExecutor executor, ContainerExitCause cause)
     {
+        if (!executor.Alive)
+        {
+            return;
+        }
         executor.Alive = false;
         executor.Connected = false;
         _executors.Remove(executor.Name);
@@ -576,6 +580,7 @@ internal sealed class SimulatedFleet
                 Count("executor drained");
                 Apply(new ExecutorDraining(new ExecutorId(executor.Name)));
                 AddExecutor();
+                At(_random.Next(1000, 6000), () => End(executor, ContainerExitCause.StoppedByOperator));
                 break;
             default:
                 break;
