@@ -16,7 +16,7 @@ internal static class Program
     [
         "message lost", "message twice", "manager crashed", "manager crashed between effects", "restart-agent", "crash-node", "cut-node", "cut-driver", "drain",
         "kill-application", "kill-driver", "reload", "sicken", "work left for the next step", "launch repeated", "container adopted", "stranger on a node", "node reserved",
-        "application inactive", "placed under a constraint", "compared with the reference", "container preempted",
+        "application inactive", "placed under a constraint", "compared with the reference", "container preempted", "granted in a partition", "gang granted", "device given",
         "ask FailurePause", "ask GangDeadline", "ask QueueMaximum", "ask UserLimit", "ask GroupLimit", "ask DriverShare", "ask NotEnoughFree",
         "reason NodeTooSmall", "reason NotEnoughFree", "reason NodeExcluded", "reason AntiAffinity", "reason Locality",
     ];
@@ -168,6 +168,7 @@ internal static class Program
         DuplicatePerMille = duplicate,
         SlowPerMille = slow,
         AgentsRemember = s.AgentsRemember,
+        HasPartition = s.HasPartition,
         Deeds = deeds,
     };
 

@@ -11,9 +11,25 @@ namespace Yarnish.Simulation;
 internal sealed class ReferenceScheduler(ClusterState state)
 {
     private readonly int _resources = state.Types.Count;
+    private Partition _partition = state.Partitions[0];
 
     /// <summary>The next grant by the definition of the order, or null when nothing can be placed. Null as well, with 'skipped', when a gang is in play.</summary>
     public (AskEntry Ask, Node Node)? Next(out bool skipped)
+    {
+        skipped = false;
+        foreach (var partition in state.Partitions)
+        {
+            _partition = partition;
+            var next = NextIn(out skipped);
+            if (next is not null || skipped)
+            {
+                return next;
+            }
+        }
+        return null;
+    }
+
+    private (AskEntry Ask, Node Node)? NextIn(out bool skipped)
     {
         skipped = false;
         var best = new List<(AskEntry Ask, Node Node)>();
@@ -21,7 +37,7 @@ internal sealed class ReferenceScheduler(ClusterState state)
         {
             foreach (var ask in application.AskList)
             {
-                if (!IsAsking(ask))
+                if (!IsAsking(ask) || ask.Class.Partition != _partition)
                 {
                     continue;
                 }
@@ -71,6 +87,7 @@ internal sealed class ReferenceScheduler(ClusterState state)
     /// <summary>The node an ask would get now within all limits, or null.</summary>
     public Node? Placeable(AskEntry ask)
     {
+        _partition = ask.Class.Partition;
         if (!WithinLimits(ask))
         {
             return null;
@@ -84,7 +101,7 @@ internal sealed class ReferenceScheduler(ClusterState state)
 
     private Node? Choose(AskEntry ask, bool soft)
     {
-        var fitting = state.Partitions[0].Index.Nodes.Where(node => Judge(node, ask, soft) == WaitingKind.InTurn).ToArray();
+        var fitting = _partition.Index.Nodes.Where(node => Judge(node, ask, soft) == WaitingKind.InTurn).ToArray();
         var preferred = fitting.Where(node => ask.Message!.PreferredNodes.Contains(node.Id)).ToArray();
         if (preferred.Length > 0)
         {
@@ -100,11 +117,12 @@ internal sealed class ReferenceScheduler(ClusterState state)
     /// <summary>Whether one more container stays within the maximum of each queue above, the drivers' share and the limits of user and groups.</summary>
     public bool WithinLimits(AskEntry ask)
     {
+        _partition = ask.Class.Partition;
         for (var queue = ask.Application.Queue; queue is not null; queue = queue.Parent)
         {
-            var share = queue.Shares[0];
-            if (!FitsUnder(ask, container => Within(container.Application!.Queue, queue), share.Maximum)
-                || (ask.Message!.IsDriver && !FitsUnder(ask, container => container.IsDriver && Within(container.Application!.Queue, queue), share.DriverMaximum)))
+            var share = queue.Shares[_partition.Number];
+            if (!FitsUnder(ask, container => Here(container) && Within(container.Application!.Queue, queue), share.Maximum)
+                || (ask.Message!.IsDriver && !FitsUnder(ask, container => container.IsDriver && Here(container) && Within(container.Application!.Queue, queue), share.DriverMaximum)))
             {
                 return false;
             }
@@ -118,6 +136,8 @@ internal sealed class ReferenceScheduler(ClusterState state)
         }
         return true;
     }
+
+    private bool Here(Container container) => container.Node.Partition == _partition;
 
     private static bool Bound(LimitLedger limit, Application application) =>
         limit.IsGroup ? application.Registration.Groups.Contains(limit.Who) : application.Registration.User == limit.Who;
@@ -210,7 +230,7 @@ internal sealed class ReferenceScheduler(ClusterState state)
 
     private int Least(AskEntry ask, PlacementConstraint rule)
     {
-        var counts = state.Partitions[0].Index.Nodes
+        var counts = ask.Class.Partition.Index.Nodes
             .Where(node => node.Takes && !ask.Application.Excluded.Contains(node.Id) && Enumerable.Range(0, _resources).All(r => ask.Shape.Vector[r] <= node.Capacity[r]))
             .Select(node => Tagged(ask, rule.Target, container => rule.PerRack ? container.Node.Rack == node.Rack : container.Node == node))
             .ToArray();
@@ -228,8 +248,8 @@ internal sealed class ReferenceScheduler(ClusterState state)
         var most = default(Fraction);
         for (var r = 0; r < _resources; r++)
         {
-            var used = Sum(container => container.Application == application, r);
-            var share = used == 0 ? default : new Fraction(false, used, BigInteger.Max(1, state.Partitions[0].Total[r]));
+            var used = Sum(container => Here(container) && container.Application == application, r);
+            var share = used == 0 ? default : new Fraction(false, used, BigInteger.Max(1, _partition.Total[r]));
             most = Fraction.Comparer.Compare(share, most) > 0 ? share : most;
         }
         return most;
@@ -241,7 +261,7 @@ internal sealed class ReferenceScheduler(ClusterState state)
         var guarantee = Guarantee(queue);
         for (var r = 0; r < _resources; r++)
         {
-            var used = Sum(container => Within(container.Application!.Queue, queue), r);
+            var used = Sum(container => Here(container) && Within(container.Application!.Queue, queue), r);
             if (used > 0 && guarantee[r] == 0)
             {
                 return Whole(queue);
@@ -257,7 +277,7 @@ internal sealed class ReferenceScheduler(ClusterState state)
         var most = default(Fraction) with { Unguaranteed = true };
         for (var r = 0; r < _resources; r++)
         {
-            var share = new Fraction(true, Sum(container => Within(container.Application!.Queue, queue), r), BigInteger.Max(1, state.Partitions[0].Total[r]));
+            var share = new Fraction(true, Sum(container => Here(container) && Within(container.Application!.Queue, queue), r), BigInteger.Max(1, _partition.Total[r]));
             most = Fraction.Comparer.Compare(share, most) > 0 ? share : most;
         }
         return most;
@@ -266,7 +286,7 @@ internal sealed class ReferenceScheduler(ClusterState state)
     /// <summary>What a queue has by right, from the configuration down.</summary>
     public BigInteger[] Guarantee(Queue queue)
     {
-        var total = Enumerable.Range(0, _resources).Select(r => (BigInteger)state.Partitions[0].Nodes(r)).ToArray();
+        var total = Enumerable.Range(0, _resources).Select(r => (BigInteger)_partition.Nodes(r)).ToArray();
         if (queue.Parent is not { } parent)
         {
             return total;
@@ -280,7 +300,7 @@ internal sealed class ReferenceScheduler(ClusterState state)
         {
             var (part, of) = mode == ShareMode.Weight ? (own?.Thousandths ?? 1000, weights) : (own?.Thousandths ?? 0, (BigInteger)100_000);
             result[r] = above[r] == 0 || part == 0 || of == 0 ? 0 : BigInteger.Max(1, above[r] * part / of);
-            var most = queue.Shares[0].Maximum[r];
+            var most = queue.Shares[_partition.Number].Maximum[r];
             result[r] = most == long.MaxValue ? result[r] : BigInteger.Min(result[r], most);
         }
         return result;

@@ -32,6 +32,8 @@ internal sealed class Scenario
 
     public required bool AgentsRemember { get; init; }
 
+    public required bool HasPartition { get; init; }
+
     public required ImmutableArray<Deed> Deeds { get; init; }
 
     public static Scenario FromSeed(ulong seed, PlantedBug bug)
@@ -60,6 +62,7 @@ internal sealed class Scenario
             DuplicatePerMille = calm ? 0 : shape.Pick(0, 50, 200),
             SlowPerMille = calm ? 0 : shape.Pick(0, 50, 200),
             AgentsRemember = shape.Chance(700),
+            HasPartition = shape.Chance(300),
             Deeds = RandomDeeds(random.Fork(), nodes.Count, calm),
         };
     }

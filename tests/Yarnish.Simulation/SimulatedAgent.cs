@@ -74,7 +74,13 @@ internal sealed class SimulatedAgent(World world, NodeId id, Resources capacity,
         world.After(1.0, () => Beat(incarnation));
     }
 
-    private void Register() => world.FromNode(Id, new RegisterNode(Id, _incarnation, capacity, "http://" + Id, Id.Value) { Rack = "r" + (Id.Value[^1] % 2), Containers = Reports() });
+    private void Register() => world.FromNode(Id, new RegisterNode(Id, _incarnation, capacity, "http://" + Id, Id.Value) 
+    {
+        Rack = "r" + (Id.Value[^1] % 2),
+        // The last node of some clusters stands apart, and now and then moves over.
+        Partition = world.HasPartition && Id.Value[^1] % 3 == 2 && _incarnation % 3 != 2 ? "apart" : "",
+        Containers = Reports(),
+    });
 
     private ImmutableArray<ContainerReport> Reports() =>
     [

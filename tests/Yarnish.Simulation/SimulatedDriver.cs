@@ -55,6 +55,7 @@ internal sealed class SimulatedDriver(World world, ApplicationId id, string user
             5 => ask with { PreferredNodes = [new NodeId("n" + random.Between(0, 8))], RelaxLocality = random.Chance(700) },
             6 => ask with { PreferredRacks = ["r0"], PreferredNodes = random.Chance(500) ? [new NodeId("n" + random.Between(0, 8))] : [] },
             7 => ask with { IsDriver = true, Desired = 1 },
+            8 or 9 when world.HasPartition => ask with { Partition = "apart" },
             _ => ask,
         };
         _asks[ask.AskId] = ask;

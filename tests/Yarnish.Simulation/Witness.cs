@@ -17,7 +17,7 @@ internal sealed class Witness(List<string> violations, SortedSet<string> reached
     {
         _before.Clear();
         _before.AddRange(machine.State.Containers.Values);
-        _compare = machine.State is { IsSettling: false, Settings.GrantsPerStep: 1, Epoch: > 0 } && machine.HasMoreWork && !machine.State.Partitions[0].SharesStale;
+        _compare = machine.State is { IsSettling: false, Settings.GrantsPerStep: 1, Epoch: > 0 } && machine.HasMoreWork && machine.State.Partitions.TrueForAll(static partition => !partition.SharesStale);
         if (_compare)
         {
             _expected = new ReferenceScheduler(machine.State).Next(out var skipped);
@@ -126,6 +126,19 @@ internal sealed class Witness(List<string> violations, SortedSet<string> reached
             Expect(!application.IsOver && application.Active, "I4", $"{container.Id} was granted to {application.Id}, which may have nothing");
             Expect(container.Ask!.Live <= container.Ask.Desired, "I6", $"ask {container.AskId} of {application.Id} has {container.Ask.Live} live containers of {container.Ask.Desired}");
             Expect(!container.Ask.IsGang || container.Ask.Outstanding == 0, "I17", $"half a gang: ask {container.AskId} of {application.Id} lacks {container.Ask.Outstanding}");
+            if (node.Partition.Number != 0)
+            {
+                reached.Add("granted in a partition");
+            }
+            if (container.Ask!.IsGang)
+            {
+                reached.Add("gang granted");
+            }
+            if (container.Devices is not null)
+            {
+                reached.Add("device given");
+            }
+            Expect(node.Partition == container.Ask.Class.Partition, "I15", $"{container.Id} was granted in partition '{node.Partition.Name}'");
             Expect(!application.Excluded.Contains(node.Id), "I15", $"{container.Id} was granted on the excluded node {node.Id}");
             CheckLimits(state, container);
             CheckTags(state, container);
@@ -136,11 +149,12 @@ internal sealed class Witness(List<string> violations, SortedSet<string> reached
     {
         for (var queue = fresh.Application!.Queue; queue is not null; queue = queue.Parent)
         {
-            var share = queue.Shares[0];
-            CheckUnder(state, fresh, share.Maximum, container => Within(container, queue), $"queue {queue.Path}");
+            var here = fresh.Node.Partition;
+            var share = queue.Shares[here.Number];
+            CheckUnder(state, fresh, share.Maximum, container => container.Node.Partition == here && Within(container, queue), $"queue {queue.Path}");
             if (fresh.IsDriver)
             {
-                CheckUnder(state, fresh, share.DriverMaximum, container => container.IsDriver && Within(container, queue), $"drivers of {queue.Path}");
+                CheckUnder(state, fresh, share.DriverMaximum, container => container.IsDriver && container.Node.Partition == here && Within(container, queue), $"drivers of {queue.Path}");
             }
             foreach (var limit in queue.Limits.Values)
             {
@@ -308,7 +322,7 @@ internal sealed class Witness(List<string> violations, SortedSet<string> reached
             }
             if (reasons.Any(static reason => reason.Kind >= WaitingKind.NodeUnavailable && reason.Kind <= WaitingKind.Spread))
             {
-                foreach (var group in machine.State.Partitions[0].Index.Nodes.GroupBy(node => reference.Judge(node, ask, soft: false)).Where(static group => group.Key != WaitingKind.InTurn))
+                foreach (var group in ask.Class.Partition.Index.Nodes.GroupBy(node => reference.Judge(node, ask, soft: false)).Where(static group => group.Key != WaitingKind.InTurn))
                 {
                     Expect(reasons.Any(reason => reason.Kind == group.Key && reason.Count == group.Count()), "I20",
                         $"ask {ask.AskId} of {driver.Id}: by brute force {group.Count()} nodes are {group.Key}, the stored reasons differ");

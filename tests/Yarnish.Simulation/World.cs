@@ -47,6 +47,8 @@ internal sealed class World
 
     public double Now { get; private set; }
 
+    public bool HasPartition => _scenario.HasPartition;
+
     public static Outcome Run(Scenario scenario) => new World(scenario).Run();
 
     private Outcome Run()
