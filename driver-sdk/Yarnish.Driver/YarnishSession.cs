@@ -227,15 +227,25 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
             return; // The second one takes its usual course: the process ends.
         }
         context.Cancel = true;
-        var busy = runner.Progress.JobsRunning > 0 || runner.HasJobs;
+        var exitCode = 128 + (context.Signal == PosixSignal.SIGINT ? 2 : 15);
+        // A program that does not catch the cancellation of its job ends as the signal would have ended it, not with a crash.
+        AppDomain.CurrentDomain.UnhandledException += (_, unhandled) =>
+        {
+            if (unhandled.ExceptionObject is OperationCanceledException)
+            {
+                Environment.Exit(exitCode);
+            }
+        };
+        var busy = runner.HasJobs;
+        runner.Interrupted = $"ended by {context.Signal}";
         stopping.Cancel();
         _ = Task.Run(async () =>
         {
             await DisposeAsync().ConfigureAwait(false);
             if (!busy)
             {
-                // No job was there to carry the cancellation to the program: end it as the signal would have.
-                Environment.Exit(128 + (context.Signal == PosixSignal.SIGINT ? 2 : 15));
+                // No job was there to carry the cancellation to the program.
+                Environment.Exit(exitCode);
             }
         });
     }

@@ -427,7 +427,8 @@ internal sealed partial class JobRunner
             Task leaving = link.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(5), clock);
             await leaving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
-        await fleet.FinishAsync(!failed, failed ? "the last job failed" : "", summary).ConfigureAwait(false);
+        var why = Interrupted ?? abandoned?.Why ?? (failed ? "the last job failed" : "");
+        await fleet.FinishAsync(why.Length == 0, why, summary).ConfigureAwait(false);
         await IgnoreAsync(registry.DeleteApplicationAsync()).ConfigureAwait(false);
         traces.Dispose();
     }

@@ -78,6 +78,9 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     /// <summary>Where its executors come from.</summary>
     internal IExecutorFleet Fleet => fleet;
 
+    /// <summary>What ended the session from outside, for people; null when the program ended it itself.</summary>
+    public string? Interrupted { get; set; }
+
     /// <inheritdoc/>
     public int DefaultPartitions => options.Parallelism > 0 ? options.Parallelism : Math.Max(2, 2 * Math.Max(liveSlots, fleet.ExpectedSlots));
 

@@ -172,6 +172,29 @@ public sealed class ClusterSessionTests(ClusterSessionTests.Cluster fixture) : I
         Assert.Contains(agent, error.Message, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task Signal_cancels_the_job_reports_the_application_over_and_ends_the_program_without_a_crash()
+    {
+        var program = Path.Combine(Repository.Root, "artifacts", "bin", "Pi", new DirectoryInfo(AppContext.BaseDirectory).Name, "Pi.dll");
+        var start = new ProcessStartInfo("dotnet", [program, "--address", TestCluster.Address, "--executors", "2", "--executor-memory", "256m", "10000000", "1000"]) { RedirectStandardError = true };
+        start.Environment["Yarnish__Secret"] = Secret;
+        using var driver = Process.Start(start)!;
+        var words = driver.StandardError.ReadToEndAsync();
+        await TestCluster.UntilAsync("its tasks run", async () => (await TestCluster.GetAsync<ApplicationInfo[]>("apps")).Any(application => application is { Name: "pi", State: "running", Progress.TasksSucceeded: > 0 }));
+
+        using (var kill = Process.Start("kill", ["-TERM", driver.Id.ToString(System.Globalization.CultureInfo.InvariantCulture)]))
+        {
+            await driver.WaitForExitAsync().WaitAsync(Patience);
+        }
+
+        Assert.Equal(143, driver.ExitCode);
+        Assert.DoesNotContain("Unhandled exception", await words, StringComparison.Ordinal);
+        var ended = Assert.Single(await TestCluster.GetAsync<ApplicationInfo[]>("apps"), application => application.Name == "pi");
+        Assert.Equal("failed", ended.State);
+        Assert.Contains("SIGTERM", ended.Diagnostics, StringComparison.Ordinal);
+        await TestCluster.UntilAsync("its containers are gone", cluster => cluster.Containers == 0);
+    }
+
     private static int Parse(int number) => number == 7 ? throw new FormatException("seven is not a number") : number;
 
     private static int Exit(int number)
