@@ -14,9 +14,22 @@ public sealed class TraceTests
         (string, string)[] telemetry = [("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.Endpoint), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")];
         await using (var cluster = await TestCluster.StartAsync(SharedServices.RabbitMq, SharedServices.Redis, nodes: 2, "", telemetry))
         {
-            // The driver is a process of its own, as it is for users: its executors inherit where the traces go.
-            var (exitCode, error) = await WordCountAsync(cluster, telemetry);
-            Assert.True(exitCode == 0, error + cluster.Logs());
+            // The executors inherit from the driver where the traces go.
+            foreach (var (name, value) in telemetry)
+            {
+                Environment.SetEnvironmentVariable(name, value);
+            }
+            try
+            {
+                await RunJobAsync(cluster);
+            }
+            finally
+            {
+                foreach (var (name, _) in telemetry)
+                {
+                    Environment.SetEnvironmentVariable(name, null);
+                }
+            }
         }
 
         var spans = receiver.Spans.ToArray();
@@ -43,20 +56,36 @@ public sealed class TraceTests
         Assert.All(spans.Where(span => span.Name.StartsWith("container", StringComparison.Ordinal)), span => Assert.Equal(application.TraceId, span.TraceId));
     }
 
-    private static async Task<(int ExitCode, string Error)> WordCountAsync(TestCluster cluster, (string Name, string Value)[] telemetry)
+    private static async Task RunJobAsync(TestCluster cluster)
     {
-        var program = Path.Combine(Repository.Root, "artifacts", "bin", "WordCount", new DirectoryInfo(AppContext.BaseDirectory).Name, "WordCount.dll");
-        var start = new System.Diagnostics.ProcessStartInfo("dotnet", [program, Path.Combine(Repository.Root, "*.md")]) { RedirectStandardOutput = true, RedirectStandardError = true };
-        start.Environment["Yarnish__Address"] = cluster.Address;
-        start.Environment["Yarnish__Executors"] = "2";
-        foreach (var (name, value) in telemetry)
+        var marks = Directory.CreateTempSubdirectory("yarnish-trace-");
+        var path = marks.FullName;
+        try
         {
-            start.Environment[name] = value;
+            await using var session = await YarnishSession.CreateBuilder()
+                .WithName("traced").WithAddress(cluster.Address).WithExecutors(2).WithProgress(ProgressStyle.None).ConnectAsync();
+
+            var counts = await session.Range(0, 1_000, 8)
+                .MapPartitions((partition, rows) => WaitForTwo(path, partition, rows))
+                .CountBy(static row => row % 10, partitions: 2)
+                .CollectAsync();
+
+            Assert.Equal(10, counts.Length);
         }
-        using var process = System.Diagnostics.Process.Start(start)!;
-        var error = process.StandardError.ReadToEndAsync();
-        await process.StandardOutput.ReadToEndAsync();
-        await process.WaitForExitAsync().WaitAsync(TimeSpan.FromMinutes(2));
-        return (process.ExitCode, await error);
+        finally
+        {
+            marks.Delete(recursive: true);
+        }
+    }
+
+    // Both executors have a part in the job: the first to come waits for the other.
+    private static IEnumerable<int> WaitForTwo(string marks, int partition, IEnumerable<int> rows)
+    {
+        File.WriteAllText(Path.Combine(marks, $"{Environment.ProcessId}-{partition}"), "");
+        for (var patience = 0; patience < 3_000 && Directory.EnumerateFiles(marks).Select(file => Path.GetFileName(file).Split('-')[0]).Distinct().Count() < 2; patience++)
+        {
+            Thread.Sleep(10);
+        }
+        return rows;
     }
 }
