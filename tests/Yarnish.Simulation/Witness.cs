@@ -126,6 +126,8 @@ internal sealed class Witness(List<string> violations, SortedSet<string> reached
             Expect(!application.IsOver && application.Active, "I4", $"{container.Id} was granted to {application.Id}, which may have nothing");
             Expect(container.Ask!.Live <= container.Ask.Desired, "I6", $"ask {container.AskId} of {application.Id} has {container.Ask.Live} live containers of {container.Ask.Desired}");
             Expect(!container.Ask.IsGang || container.Ask.Outstanding == 0, "I17", $"half a gang: ask {container.AskId} of {application.Id} lacks {container.Ask.Outstanding}");
+            Expect(state.Now - state.StartedAt >= state.Settings.Settle.Ticks || state.Nodes.TrueForAll(static known => known is not { Registration: null }), "I26",
+                $"{container.Id} was granted before the nodes were back");
             if (node.Partition.Number != 0)
             {
                 reached.Add("granted in a partition");

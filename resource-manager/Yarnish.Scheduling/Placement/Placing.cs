@@ -206,7 +206,7 @@ internal sealed partial class Placing(ClusterState state)
             var bestScore = -1L;
             foreach (var id in ask.Message!.PreferredNodes)
             {
-                if (preferred.Contains(id) && _state.NodesById.TryGetValue(id, out var node) && Fit(node, ask, strictness) == WaitingKind.InTurn)
+                if (preferred.Contains(id) && _state.NodesById.TryGetValue(id, out var node) && ReferenceEquals(node.Partition, ask.Class.Partition) && Fit(node, ask, strictness) == WaitingKind.InTurn)
                 {
                     var score = NodeIndex.Score(node, _state.Types.Count);
                     if (best is null || score > bestScore || (score == bestScore && node.Number < best.Number))

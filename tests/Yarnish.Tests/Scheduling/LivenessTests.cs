@@ -178,6 +178,44 @@ public sealed class LivenessTests
         Assert.Equal(1, cluster.Live("a"));
     }
 
+    // Found by the simulation: the index kept a node out that had come back healthy.
+    [Fact]
+    public void A_sick_node_whose_agent_starts_anew_takes_containers_again()
+    {
+        var cluster = new TestCluster().Node("n1").Application("a");
+        cluster.Beat("n1", healthy: false);
+        cluster.Ask("a", Ask(1, Size(1, 1), 1));
+        Assert.Equal(0, cluster.Live("a"));
+
+        cluster.Register("n1", incarnation: 2);
+
+        Assert.Equal(1, cluster.Live("a"));
+    }
+
+    // Found by the simulation: told as lost before a restart, adopted after it, and its driver never took it back.
+    [Fact]
+    public void A_container_that_its_driver_counts_as_ended_is_released()
+    {
+        var before = new TestCluster().Node("n1").Application("a");
+        before.Ask("a", Ask(1, Size(1, 1), 1));
+        before.Beat("n1");
+        var reports = before.Running("n1");
+        before.Pass(16, "n1");
+        var next = before.Restart();
+        next.Register("n1", containers: reports);
+        Assert.Equal(1, next.Live("a"));
+
+        var effects = new List<ClusterEffect>();
+        for (var i = 0; i < 5; i++)
+        {
+            effects.AddRange(next.Pass(2));
+            effects.AddRange(next.Update("a", [Ask(1, Size(1, 1), 1)], held: []));
+        }
+
+        Assert.Equal(3, effects.ToDrivers<ContainersGranted>().Count(grants => grants.Grants.Any(grant => grant.ContainerId == reports[0].ContainerId)));
+        Assert.Contains(effects.ToNodes<StopContainer>(), stop => stop.ContainerId == reports[0].ContainerId && stop.Cause == ContainerExitCause.Released);
+    }
+
     [Fact]
     public void A_draining_node_gets_nothing_new_and_stops_the_rest_at_its_deadline()
     {

@@ -82,6 +82,11 @@ public sealed class PreemptionTests
     public void A_queue_that_is_not_preemptible_keeps_what_it_has() =>
         Assert.Empty(Stops(Greedy(Queues(new("a") { Preemptible = false }, new("b"))).Pass(30)));
 
+    // Found by the simulation: the freed room went right back to the queue it was taken from.
+    [Fact]
+    public void Nothing_is_taken_from_a_queue_that_would_get_it_right_back() =>
+        Assert.Empty(Stops(Greedy(Queues(new("a") { Priority = 1 }, new("b"))).Pass(30)));
+
     [Fact]
     public void Nothing_is_taken_from_higher_priorities()
     {

@@ -205,6 +205,17 @@ public sealed class QueuesTests
     }
 
     [Fact]
+    public void A_preferred_node_of_another_partition_is_not_taken()
+    {
+        var cluster = new TestCluster().Node("plain").Node("special", partition: "gpus").Application("a");
+
+        cluster.Ask("a", Ask(1, Size(1, 1), 2) with { PreferredNodes = [new NodeId("special")] });
+        cluster.Pass(7);
+
+        Assert.Equal((2, 0), (cluster.On("plain"), cluster.On("special")));
+    }
+
+    [Fact]
     public void Soft_rules_yield_and_spreading_stays_even()
     {
         var cluster = new TestCluster().Node("n1", Size(8, 8)).Node("n2", Size(4, 4)).Application("a");
