@@ -29,16 +29,13 @@ internal sealed class PairWrite<TKey, TValue>(KeyPartitioner<TKey> partitioner) 
 }
 
 /// <summary>
-/// Combines the values of equal keys before writing, as Spark's map-side combine. The table is bounded: when it holds <see cref="MaximumKeys"/> keys it is written out
+/// Combines the values of equal keys before writing, as Spark's map-side combine. The table is bounded: when it holds <see cref="CombinedRows.MaximumKeys"/> keys it is written out
 /// and begun anew, which costs rows but never memory; the reducer merges anyway.
 /// </summary>
 internal sealed class CombineWrite<TKey, TValue, TCombined>(
     KeyPartitioner<TKey> partitioner, Func<TValue, TCombined> create, Func<TCombined, TValue, TCombined> merge) : ShuffleWrite
     where TKey : notnull
 {
-    /// <summary>Keys held at most before they are written out: at some 100 bytes each, about 100 MB.</summary>
-    public const int MaximumKeys = 1_000_000;
-
     private readonly KeyPartitioner<TKey> partitioner = partitioner;
     private readonly Func<TValue, TCombined> create = create;
     private readonly Func<TCombined, TValue, TCombined> merge = merge;
@@ -50,24 +47,12 @@ internal sealed class CombineWrite<TKey, TValue, TCombined>(
         {
             ref var slot = ref CollectionsMarshal.GetValueRefOrAddDefault(combined, pair.Key, out var exists);
             slot = exists ? merge(slot!, pair.Value) : create(pair.Value);
-            if (combined.Count >= MaximumKeys)
+            if (combined.Count >= CombinedRows.MaximumKeys)
             {
-                Flush(combined, writer);
+                CombinedRows.Flush(combined, partitioner, writer);
             }
         }
-        Flush(combined, writer);
-    }
-
-    private void Flush(Dictionary<TKey, TCombined> combined, IShuffleWriter writer)
-    {
-        var format = RowFormats.For<KeyValuePair<TKey, TCombined>>();
-        foreach (var pair in combined)
-        {
-            var reducer = partitioner.PartitionOf(pair.Key);
-            format.Write(writer.GetPart(reducer), pair);
-            writer.RowWritten(reducer);
-        }
-        combined.Clear();
+        CombinedRows.Flush(combined, partitioner, writer);
     }
 }
 
@@ -84,24 +69,33 @@ internal sealed class CountWrite<T, TKey>(KeyPartitioner<TKey> partitioner, Func
         foreach (var row in graph.Open<T>(task))
         {
             CollectionsMarshal.GetValueRefOrAddDefault(counts, key(row), out _)++;
-            if (counts.Count >= CombineWrite<TKey, long, long>.MaximumKeys)
+            if (counts.Count >= CombinedRows.MaximumKeys)
             {
-                Flush(counts, writer);
+                CombinedRows.Flush(counts, partitioner, writer);
             }
         }
-        Flush(counts, writer);
+        CombinedRows.Flush(counts, partitioner, writer);
     }
+}
 
-    private void Flush(Dictionary<TKey, long> counts, IShuffleWriter writer)
+/// <summary>The table of what map tasks combine, on its way out.</summary>
+internal static class CombinedRows
+{
+    /// <summary>Keys held at most before they are written out: at some 100 bytes each, about 100 MB.</summary>
+    public const int MaximumKeys = 1_000_000;
+
+    /// <summary>Writes every pair to the reducer of its key and empties the table.</summary>
+    public static void Flush<TKey, TCombined>(Dictionary<TKey, TCombined> combined, KeyPartitioner<TKey> partitioner, IShuffleWriter writer)
+        where TKey : notnull
     {
-        var format = RowFormats.For<KeyValuePair<TKey, long>>();
-        foreach (var pair in counts)
+        var format = RowFormats.For<KeyValuePair<TKey, TCombined>>();
+        foreach (var pair in combined)
         {
             var reducer = partitioner.PartitionOf(pair.Key);
             format.Write(writer.GetPart(reducer), pair);
             writer.RowWritten(reducer);
         }
-        counts.Clear();
+        combined.Clear();
     }
 }
 
