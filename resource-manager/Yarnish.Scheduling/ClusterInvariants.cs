@@ -1,8 +1,8 @@
 namespace Yarnish.Scheduling;
 
 /// <summary>
-/// What must hold after every event, whatever happened: computed from scratch and compared with what the machine keeps incrementally. The numbers are those of the
-/// research (I1 to I32). Cheap enough for a sample in production, run after each event in the simulation.
+/// What must hold after every event, whatever happened: computed from scratch and compared with what the machine keeps incrementally. The numbers are those of
+/// docs/scheduling.md. Cheap enough for a sample in production, run after each event in the simulation.
 /// </summary>
 public static class ClusterInvariants
 {

@@ -3,7 +3,7 @@ using Yarnish.Scheduling;
 
 namespace Yarnish.Simulation;
 
-/// <summary>Watches every step of the machine and judges it by the invariants of the research: safety after each event, liveness at the end.</summary>
+/// <summary>Watches every step of the machine and judges it by the invariants of docs/scheduling.md: safety after each event, liveness at the end.</summary>
 internal sealed class Witness(List<string> violations, SortedSet<string> reached)
 {
     private readonly Dictionary<ContainerId, (NodeId Node, ApplicationId Application)> _granted = [];
