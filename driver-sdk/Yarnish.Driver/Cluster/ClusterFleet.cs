@@ -233,9 +233,11 @@ internal sealed class ClusterFleet : IExecutorFleet
     {
         await sender.DisposeAsync().ConfigureAwait(false);
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(5), clock);
+        // The last word on an application that is over: nothing of it runs.
+        var last = progress with { Executors = 0, JobsRunning = 0, TasksRunning = 0, TasksPending = 0, Activity = "" };
         try
         {
-            await bus.SendAsync(ControlAddress.ResourceManager, new FinishApplication(registration.ApplicationId, succeeded, diagnostics, progress), limit.Token).ConfigureAwait(false);
+            await bus.SendAsync(ControlAddress.ResourceManager, new FinishApplication(registration.ApplicationId, succeeded, diagnostics, last), limit.Token).ConfigureAwait(false);
         }
         catch (Exception error) when (error is OperationCanceledException or BrokerUnreachableException or ObjectDisposedException)
         {

@@ -67,6 +67,8 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
             StageAttemptLimit = options.MaximumStageAttempts,
             ExecutorTimeout = options.ExecutorTimeout,
             Allocation = fleet.Allocation,
+            // The only executor of an embedded session has no one to stand in for it.
+            Exclusion = options.Address.Length > 0,
         });
         timer = clock.CreateTimer(_ => inbox.Writer.TryWrite(Wake.Instance), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         nextRefresh = clock.GetUtcNow() + RefreshInterval;

@@ -23,6 +23,7 @@ internal sealed class GreetingProgram(string greeting) : StageProgram
     }
 }
 
+[Trait("Category", "Services")]
 public sealed class ExecutorProcessTests(ITestOutputHelper output)
 {
     private readonly ApplicationId application = Given.Application();
