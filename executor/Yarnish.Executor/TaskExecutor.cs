@@ -19,6 +19,9 @@ namespace Yarnish.Executor;
 /// </summary>
 public sealed class TaskExecutor : IAsyncDisposable
 {
+    /// <summary>Operators call each other: a lineage of ten thousand steps needs its frames. Reserved, not used, until then.</summary>
+    private const int SlotStackBytes = 64 << 20;
+
     private readonly ExecutorOptions options;
     private readonly IExecutorLink link;
     private readonly Func<ReadOnlyMemory<byte>, StageProgram> deserialize;
@@ -100,7 +103,7 @@ public sealed class TaskExecutor : IAsyncDisposable
         for (var i = 0; i < options.Slots; i++)
         {
             var slot = new Slot(queue, table, sender, services, LoadProgram, StartSlotsAfter, Fail);
-            var thread = new Thread(slot.Run, maxStackSize: 0) { IsBackground = true, Name = $"slot {i} of {options.ExecutorId}" };
+            var thread = new Thread(slot.Run, SlotStackBytes) { IsBackground = true, Name = $"slot {i} of {options.ExecutorId}" };
             threads.Add(thread);
             thread.Start();
         }
