@@ -43,6 +43,31 @@ internal sealed class ClusterClient : IDisposable
             () => http.PostAsJsonAsync($"api/v1/apps/{Uri.EscapeDataString(application)}/kill", new KillRequest(reason), ProtocolJson.Options, cancellation), cancellation).ConfigureAwait(false);
     }
 
+    public Task<ApplicationWhy> WhyAsync(string application, CancellationToken cancellation) =>
+        GetAsync<ApplicationWhy>($"api/v1/apps/{Uri.EscapeDataString(application)}/why", cancellation);
+
+    public Task<ApplicationInfo> MoveAsync(string application, MoveRequest request, CancellationToken cancellation) =>
+        SendAsync<ApplicationInfo>(HttpMethod.Post, $"api/v1/apps/{Uri.EscapeDataString(application)}/move", JsonContent.Create(request, options: ProtocolJson.Options), cancellation);
+
+    public Task<NodeInfo> DrainAsync(string node, DrainRequest request, CancellationToken cancellation) =>
+        SendAsync<NodeInfo>(HttpMethod.Post, $"api/v1/nodes/{Uri.EscapeDataString(node)}/drain", JsonContent.Create(request, options: ProtocolJson.Options), cancellation);
+
+    public Task<NodeInfo> UndrainAsync(string node, CancellationToken cancellation) =>
+        SendAsync<NodeInfo>(HttpMethod.Post, $"api/v1/nodes/{Uri.EscapeDataString(node)}/undrain", null, cancellation);
+
+    public Task<QueuesInfo> QueuesAsync(CancellationToken cancellation) => GetAsync<QueuesInfo>("api/v1/queues", cancellation);
+
+    public Task<QueueCheck> ValidateQueuesAsync(string text, CancellationToken cancellation) =>
+        SendAsync<QueueCheck>(HttpMethod.Post, "api/v1/queues/validate", Yaml(text), cancellation);
+
+    public Task<QueueUpdate> PutQueuesAsync(string text, CancellationToken cancellation) => SendAsync<QueueUpdate>(HttpMethod.Put, "api/v1/queues", Yaml(text), cancellation);
+
+    public Task<PlanAnswer> PlanAsync(PlanRequest request, CancellationToken cancellation) =>
+        SendAsync<PlanAnswer>(HttpMethod.Post, "api/v1/plan", JsonContent.Create(request, options: ProtocolJson.Options), cancellation);
+
+    public Task<WhatIfAnswer> WhatIfAsync(WhatIfRequest request, CancellationToken cancellation) =>
+        SendAsync<WhatIfAnswer>(HttpMethod.Post, "api/v1/what-if", JsonContent.Create(request, options: ProtocolJson.Options), cancellation);
+
     /// <summary>Copies a log of a container to the output; with <paramref name="follow"/> until the container ends or the user stops.</summary>
     public async Task<bool> CopyLogAsync(ContainerInfo container, string stream, bool follow, Stream output, CancellationToken cancellation)
     {
@@ -67,9 +92,14 @@ internal sealed class ClusterClient : IDisposable
 
     public void Dispose() => http.Dispose();
 
-    private async Task<T> GetAsync<T>(string path, CancellationToken cancellation)
+    private static StringContent Yaml(string text) => new(text, System.Text.Encoding.UTF8, "application/yaml");
+
+    private Task<T> GetAsync<T>(string path, CancellationToken cancellation) => SendAsync<T>(HttpMethod.Get, path, null, cancellation);
+
+    private async Task<T> SendAsync<T>(HttpMethod method, string path, HttpContent? body, CancellationToken cancellation)
     {
-        using var response = await SendAsync(() => http.GetAsync(path, cancellation), cancellation).ConfigureAwait(false);
+        using var request = new HttpRequestMessage(method, path) { Content = body };
+        using var response = await SendAsync(() => http.SendAsync(request, cancellation), cancellation).ConfigureAwait(false);
         try
         {
             return await response.Content.ReadFromJsonAsync<T>(ProtocolJson.Options, cancellation).ConfigureAwait(false) ?? throw new JsonException("the answer is empty");
@@ -108,7 +138,7 @@ internal sealed class ClusterClient : IDisposable
                 HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden => new CommandException(
                     ExitCodes.NoPermission, $"The resource manager at {settings.Address} refuses the request: {detail} Set the cluster's secret in Yarnish__Secret."),
                 HttpStatusCode.NotFound or HttpStatusCode.Conflict => new CommandException(ExitCodes.NotFound, detail),
-                HttpStatusCode.BadRequest => new CommandException(ExitCodes.Usage, detail),
+                HttpStatusCode.BadRequest or HttpStatusCode.RequestEntityTooLarge => new CommandException(ExitCodes.Usage, detail),
                 _ => new CommandException(ExitCodes.Unreachable, $"The resource manager at {settings.Address} answered {(int)response.StatusCode}: {detail}"),
             };
         }

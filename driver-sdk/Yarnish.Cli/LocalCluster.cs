@@ -21,6 +21,9 @@ internal sealed class LocalClusterOptions
 
     public required string Secret { get; init; }
 
+    /// <summary>Full path of the queue file; null for one queue, <c>root.default</c>.</summary>
+    public string? QueueFile { get; init; }
+
     /// <summary>Folder of the daemons' programs; by default the one that ships inside the tool.</summary>
     public string Daemons { get; init; } = Path.Combine(AppContext.BaseDirectory, "daemons");
 }
@@ -53,14 +56,19 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
         }
         RequireFreePort();
         Directory.CreateDirectory(options.DataDirectory);
-        Start("resource-manager", "Yarnish.ResourceManager.dll", "resource-manager", new()
+        var manager = new Dictionary<string, string?>
         {
             ["Yarnish__RabbitMq"] = rabbit,
             ["Yarnish__Redis"] = redis,
             ["Yarnish__Urls"] = Address,
             ["Yarnish__DataDirectory"] = Path.Combine(options.DataDirectory, "resource-manager"),
             ["Yarnish__Secret"] = options.Secret,
-        });
+        };
+        if (options.QueueFile is { } queues)
+        {
+            manager["Yarnish__QueueFile"] = queues;
+        }
+        Start("resource-manager", "Yarnish.ResourceManager.dll", "resource-manager", manager);
         using var client = new ClusterClient(new ClusterSettings(Address, options.Secret));
         await UntilAsync("the resource manager", async () => await TryAsync(client, cancellation).ConfigureAwait(false) is not null, cancellation).ConfigureAwait(false);
         for (var i = 1; i <= options.Nodes; i++)

@@ -11,6 +11,9 @@ var root = new RootCommand("Runs distributed .NET programs on a fleet, and shows
     RunCommand.Create(),
     ApplicationCommands.Create(),
     NodeCommands.Create(),
+    QueueCommands.Create(),
+    PlanCommands.Plan(),
+    PlanCommands.WhatIf(),
 };
 
 var parsed = root.Parse(args);

@@ -35,6 +35,8 @@ internal sealed class NeighboursSettings
     public string Redis { get; set; } = "";
 
     public string ClusterName { get; set; } = "";
+
+    public string QueueFile { get; set; } = "";
 }
 
 /// <summary>Runs one agent until a signal or the cluster ends it.</summary>

@@ -58,6 +58,7 @@ internal static class ResourceManagerHost
             .AddMeter(YarnishTelemetry.ResourceManager, "Microsoft.AspNetCore.Server.Kestrel", "System.Runtime")
             .AddPrometheusExporter());
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(10));
+        var queues = options.QueueFile.Length > 0 ? QueuesInForce.FromFile(options.QueueFile) : null;
         services.AddSingleton(options);
         services.AddSingleton(clock);
         services.AddSingleton(settings);
@@ -75,8 +76,14 @@ internal static class ResourceManagerHost
             provider.GetRequiredService<IServer>(),
             provider.GetRequiredService<IHostApplicationLifetime>(),
             clock,
-            provider.GetRequiredService<ILogger<ClusterService>>()));
+            provider.GetRequiredService<ILogger<ClusterService>>(),
+            queues));
         services.AddHostedService(provider => provider.GetRequiredService<ClusterService>());
+        if (queues is not null)
+        {
+            services.AddHostedService(provider => new QueueFileWatch(
+                options.QueueFile, queues.Text, provider.GetRequiredService<ClusterStatus>(), clock, provider.GetRequiredService<ILogger<QueueFileWatch>>()));
+        }
 
         var app = builder.Build();
         var status = app.Services.GetRequiredService<ClusterStatus>();
@@ -88,6 +95,7 @@ internal static class ResourceManagerHost
         app.MapOpenApi("/openapi/{documentName}.json");
         var api = app.MapGroup("/api/v1");
         api.MapCluster(status, options, otlpEndpoint);
+        api.MapQueues(status, options);
         api.MapBlobs(app.Services.GetRequiredService<BlobStore>(), options.MaximumBlobBytes);
         return app;
     }

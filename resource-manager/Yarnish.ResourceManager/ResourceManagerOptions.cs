@@ -33,6 +33,9 @@ public sealed class ResourceManagerOptions
     public string DataDirectory { get; set; } =
         Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.LocalApplicationData, Environment.SpecialFolderOption.DoNotVerify), "yarnish", "resource-manager");
 
+    /// <summary>The queue file (YAML, docs/queues.md); read at start and whenever it changes. Empty (the default): the queues that <c>PUT /api/v1/queues</c> wrote into the journal, else one, <c>root.default</c>.</summary>
+    public string QueueFile { get; set; } = "";
+
     /// <summary>Bytes that the blob store may hold; default 20 GiB, at least <see cref="MaximumBlobBytes"/>.</summary>
     public long BlobQuotaBytes { get; set; } = 20L << 30;
 

@@ -4,14 +4,16 @@ using Yarnish.Protocol;
 
 namespace Yarnish.Cli.Commands;
 
-/// <summary><c>yarnish app list|show|kill|logs</c>.</summary>
+/// <summary><c>yarnish app list|show|why|move|kill|logs</c>.</summary>
 internal static class ApplicationCommands
 {
     public static Command Create()
     {
-        var command = new Command("app", "Applications: list, show, kill, read logs.");
+        var command = new Command("app", "Applications: list, show, explain, move, kill, read logs.");
         command.Add(List());
         command.Add(Show());
+        command.Add(Why());
+        command.Add(Move());
         command.Add(Kill());
         command.Add(Logs());
         return command;
@@ -77,6 +79,53 @@ internal static class ApplicationCommands
             foreach (var waiting in application.Waiting)
             {
                 Console.Out.WriteLine($"Waiting:    {waiting.Outstanding} containers of ask {waiting.AskId}: {waiting.Reason}");
+            }
+            return ExitCodes.Success;
+        }));
+        return command;
+    }
+
+    private static Command Why()
+    {
+        var id = Id();
+        var command = new Command("why", "Why an application waits: one sentence for each ask, with numbers and what would unblock it.") { id };
+        command.SetAction((parsed, cancellation) => CommandRunner.RunAsync(parsed, async (client, json) =>
+        {
+            var why = await client.WhyAsync(parsed.GetRequiredValue(id), cancellation).ConfigureAwait(false);
+            if (json)
+            {
+                Output.PrintJson(why);
+                return ExitCodes.Success;
+            }
+            Console.Out.WriteLine(why.Outstanding == 0
+                ? $"{why.Id} ({why.Name}) is {why.State} in {why.Queue} and waits for nothing."
+                : string.Create(CultureInfo.InvariantCulture, $"{why.Id} ({why.Name}) is {why.State} in {why.Queue} and waits for {why.Outstanding} {(why.Outstanding == 1 ? "container" : "containers")}:"));
+            foreach (var ask in why.Asks.Where(ask => ask.Outstanding > 0))
+            {
+                Console.Out.WriteLine(string.Create(
+                    CultureInfo.InvariantCulture, $"  ask {ask.AskId} ({ask.Live} of {ask.Desired} live): {ask.Sentence}{(ask.Impossible ? " Waiting longer does not help." : "")}"));
+            }
+            return ExitCodes.Success;
+        }));
+        return command;
+    }
+
+    private static Command Move()
+    {
+        var id = Id();
+        var queue = new Option<string?>("--queue") { Description = "The leaf queue to move to." };
+        var priority = new Option<int?>("--priority") { Description = "The new priority." };
+        var command = new Command("move", "Move an application to another queue, or change its priority.") { id, queue, priority };
+        command.SetAction((parsed, cancellation) => CommandRunner.RunAsync(parsed, async (client, json) =>
+        {
+            var application = await client.MoveAsync(parsed.GetRequiredValue(id), new MoveRequest(parsed.GetValue(queue), parsed.GetValue(priority)), cancellation).ConfigureAwait(false);
+            if (json)
+            {
+                Output.PrintJson(application);
+            }
+            else
+            {
+                Console.Out.WriteLine($"{application.Id} ({application.Name}) is in {application.Queue}.");
             }
             return ExitCodes.Success;
         }));

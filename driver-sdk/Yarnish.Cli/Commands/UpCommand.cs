@@ -13,7 +13,8 @@ internal static class UpCommand
         var cores = new Option<double?>("--node-cores") { Description = "Cores that each node offers. Default: those of this machine." };
         var memory = new Option<long?>("--node-memory") { Description = "Memory that each node offers, in MiB. Default: that of this machine, shared among the nodes." };
         var data = new Option<string>("--data") { Description = "Where the daemons keep their files and logs.", DefaultValueFactory = _ => Path.Combine(".run", "cluster") };
-        var command = new Command("up", "Runs a whole cluster on this machine until Ctrl-C. Needs RabbitMQ and Redis: infra/services.sh up.") { nodes, port, cores, memory, data };
+        var queues = new Option<string?>("--queues") { Description = "Queue file (YAML, docs/queues.md); watched, so an edit takes force by itself." };
+        var command = new Command("up", "Runs a whole cluster on this machine until Ctrl-C. Needs RabbitMQ and Redis: infra/services.sh up.") { nodes, port, cores, memory, data, queues };
         command.SetAction((parsed, cancellation) => CommandRunner.GuardAsync(async () =>
         {
             var count = parsed.GetValue(nodes);
@@ -28,6 +29,7 @@ internal static class UpCommand
                 DataDirectory = Path.GetFullPath(parsed.GetValue(data)!),
                 MilliCores = parsed.GetValue(cores) is { } given ? (long)(given * 1000) : null,
                 MemoryBytes = parsed.GetValue(memory) is { } mebibytes ? mebibytes << 20 : GC.GetGCMemoryInfo().TotalAvailableMemoryBytes * 8 / 10 / count,
+                QueueFile = parsed.GetValue(queues) is { } file ? Checked(file) : null,
                 Secret = CommandRunner.Settings(parsed).Secret,
             };
             await using var cluster = new LocalCluster(options, Console.Error.WriteLine);
@@ -44,5 +46,11 @@ internal static class UpCommand
             return await cluster.WaitAsync(cancellation).ConfigureAwait(false);
         }));
         return command;
+    }
+
+    private static string Checked(string file)
+    {
+        QueueCommands.ReadGood(file);
+        return Path.GetFullPath(file);
     }
 }

@@ -12,7 +12,7 @@ internal static class OptionsReader
     /// <summary>Keys of the other programs of a cluster: they may stand in a shared environment, and mean nothing here.</summary>
     private static readonly HashSet<string> KeysOfOtherPrograms = new(StringComparer.OrdinalIgnoreCase)
     {
-        "RabbitMq", "Redis", "ClusterName", "Urls", "DataDirectory", "NodeId", "MemoryBytes", "MilliCores",
+        "RabbitMq", "Redis", "QueueFile", "ClusterName", "Urls", "DataDirectory", "NodeId", "MemoryBytes", "MilliCores",
     };
 
     private static readonly SortedDictionary<string, Action<YarnishOptions, string>> Keys = new(StringComparer.OrdinalIgnoreCase)

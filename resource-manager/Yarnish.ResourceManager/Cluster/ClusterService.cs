@@ -23,7 +23,8 @@ internal sealed partial class ClusterService(
     IServer server,
     IHostApplicationLifetime lifetime,
     TimeProvider clock,
-    ILogger<ClusterService> logger) : BackgroundService
+    ILogger<ClusterService> logger,
+    QueuesInForce? queuesOfFile = null) : BackgroundService
 {
     private static readonly TimeSpan FirstPause = TimeSpan.FromSeconds(0.5);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(5);
@@ -45,6 +46,7 @@ internal sealed partial class ClusterService(
             await using var journal = openJournal();
             await using var bus = new BusHolder();
             var pause = FirstPause;
+            var queues = queuesOfFile;
             while (true)
             {
                 // Both at once, so that /readyz names everything that is missing.
@@ -55,7 +57,7 @@ internal sealed partial class ClusterService(
                 var problem = "The scheduler stopped.";
                 try
                 {
-                    var shell = await ClusterShell.RecoverAsync(parts, settings with { BlobSources = [status.BaseUrl] }, await opening, stoppingToken);
+                    var shell = await ClusterShell.RecoverAsync(parts, settings with { BlobSources = [status.BaseUrl] }, await opening, stoppingToken, queues);
                     status.Shell = shell;
                     _receiver.SetResult(shell);
                     await shell.RunAsync(stoppingToken);
@@ -68,6 +70,8 @@ internal sealed partial class ClusterService(
                 }
                 finally
                 {
+                    // A shell that broke hands its queues on: a file that became wrong meanwhile must not take them away.
+                    queues = status.Shell?.Queues ?? queues;
                     if (_receiver.Task.IsCompleted)
                     {
                         _receiver = new(TaskCreationOptions.RunContinuationsAsynchronously);

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Diagnostics;
 using System.Threading.Channels;
 using Yarnish.Protocol;
@@ -45,14 +46,16 @@ internal sealed partial class ClusterShell
     private readonly Channel<Posted> _inbox;
     private readonly Channel<Group> _groups;
     private volatile ClusterSnapshot _snapshot;
+    private volatile QueuesInForce _queues;
     private readonly List<ClusterEffect> _effects = [];
     private bool _listening = true;
     private int _tickWaits;
     private long _lastTick;
     private long _lastJournalCheck;
 
-    private ClusterShell(Parts parts, ClusterMachine machine, JournalBook book, ClusterClock clusterClock, AllocationWatch watch, DateTimeOffset now)
+    private ClusterShell(Parts parts, ClusterMachine machine, JournalBook book, ClusterClock clusterClock, AllocationWatch watch, QueuesInForce queues, DateTimeOffset now)
     {
+        _queues = queues with { Version = 0, At = now };
         _machine = machine;
         _bus = parts.Bus;
         _journal = parts.Journal;
@@ -74,6 +77,9 @@ internal sealed partial class ClusterShell
     /// <summary>The cluster after the latest group of events.</summary>
     public ClusterSnapshot Snapshot => _snapshot;
 
+    /// <summary>The queues in force.</summary>
+    public QueuesInForce Queues => _queues;
+
     /// <summary>Whether the broker is connected.</summary>
     public bool BrokerConnected => _bus.Connected;
 
@@ -87,13 +93,20 @@ internal sealed partial class ClusterShell
     public long DroppedMessages => _sender.Dropped;
 
     /// <summary>Recovers the state as the journal remembers it. Nothing is received yet.</summary>
-    public static async Task<ClusterShell> RecoverAsync(Parts parts, ClusterSettings settings, JournalImage image, CancellationToken cancellation)
+    /// <param name="parts">What the shell is made of.</param>
+    /// <param name="settings">Times and bounds of the core.</param>
+    /// <param name="image">The journal.</param>
+    /// <param name="cancellation">Ends the wait.</param>
+    /// <param name="queues">The queues; null for those of the journal.</param>
+    public static async Task<ClusterShell> RecoverAsync(
+        Parts parts, ClusterSettings settings, JournalImage image, CancellationToken cancellation, QueuesInForce? queues = null)
     {
+        queues ??= QueuesInForce.FromJournal(image.Entries, parts.Logger);
         var book = new JournalBook(settings.EndedApplications);
         var records = book.Read(image.Entries);
         var clusterClock = new ClusterClock(parts.Clock);
         var now = clusterClock.Advance(listening: true);
-        var machine = new ClusterMachine(settings);
+        var machine = new ClusterMachine(settings, queues.Configuration);
         var watch = new AllocationWatch(parts.Instruments);
         foreach (var record in records)
         {
@@ -104,7 +117,7 @@ internal sealed partial class ClusterShell
         }
         List<ClusterEffect> effects = [];
         machine.Apply(new Restored(image.Epoch, records), now, effects);
-        var shell = new ClusterShell(parts, machine, book, clusterClock, watch, now);
+        var shell = new ClusterShell(parts, machine, book, clusterClock, watch, queues, now);
         var first = new Group();
         shell.Collect(effects, first, now);
         await shell._groups.Writer.WriteAsync(first, cancellation);
@@ -130,6 +143,31 @@ internal sealed partial class ClusterShell
     {
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         return _inbox.Writer.TryWrite(new Posted(@event, done)) ? done.Task : null;
+    }
+
+    /// <summary>Puts new queues into force, whole or not at all.</summary>
+    /// <param name="queues">The queues, without errors of their own.</param>
+    /// <param name="keep">Whether the journal keeps them.</param>
+    /// <returns>Null when the inbox is full; else a task that ends when they are in force and durable, with the errors that kept them out.</returns>
+    public Task<ImmutableArray<ConfigurationError>>? TryChangeQueues(QueuesInForce queues, bool keep)
+    {
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        var change = new QueueChanging(queues, keep);
+        return _inbox.Writer.TryWrite(new Posted(new ConfigurationChanged(queues.Configuration), done) { Change = change }) ? ErrorsAsync() : null;
+
+        async Task<ImmutableArray<ConfigurationError>> ErrorsAsync()
+        {
+            await done.Task;
+            return change.Errors;
+        }
+    }
+
+    /// <summary>Copies the books of the core, for suppositions that are worked out elsewhere.</summary>
+    /// <returns>Null when the inbox is full.</returns>
+    public Task<ClusterBooks>? TryCopyBooks()
+    {
+        var copy = new TaskCompletionSource<ClusterBooks>(TaskCreationOptions.RunContinuationsAsynchronously);
+        return _inbox.Writer.TryWrite(new Posted(TickEvent, null) { Copy = copy }) ? copy.Task : null;
     }
 
     /// <summary>Runs until cancelled; then sends what is still to be sent, for a short while.</summary>
@@ -161,6 +199,7 @@ internal sealed partial class ClusterShell
             while (_inbox.Reader.TryRead(out var posted))
             {
                 posted.Done?.TrySetCanceled(CancellationToken.None);
+                posted.Copy?.TrySetCanceled(CancellationToken.None);
             }
         }
         if (commit.IsFaulted)
@@ -212,13 +251,18 @@ internal sealed partial class ClusterShell
             var now = _clusterClock.Advance(_listening);
             for (var count = 0; count < GroupSize && inbox.TryRead(out var posted); count++)
             {
+                if (posted.Copy is { } copy)
+                {
+                    copy.TrySetResult(_machine.CopyBooks(now));
+                    continue;
+                }
                 if (ReferenceEquals(posted.Event, TickEvent))
                 {
                     // Before the clock is read below: a tick that found this one still waiting is covered by that reading.
                     Volatile.Write(ref _tickWaits, 0);
                     continue;
                 }
-                Apply(posted.Event, group, now);
+                Apply(posted.Event, group, now, posted.Change);
                 if (posted.Done is not null)
                 {
                     group.Done.Add(posted.Done);
@@ -260,7 +304,7 @@ internal sealed partial class ClusterShell
         }
     }
 
-    private void Apply(ClusterEvent @event, Group group, DateTimeOffset now)
+    private void Apply(ClusterEvent @event, Group group, DateTimeOffset now, QueueChanging? change = null)
     {
         _watch.Before(@event, now);
         if (@event is AsksUpdated { Message: var asks } && _references.Update(asks))
@@ -270,11 +314,11 @@ internal sealed partial class ClusterShell
         var start = Stopwatch.GetTimestamp();
         _machine.Apply(@event, now, _effects);
         _instruments.Stepped(Stopwatch.GetElapsedTime(start));
-        Collect(_effects, group, now);
+        Collect(_effects, group, now, change);
         _effects.Clear();
     }
 
-    private void Collect(List<ClusterEffect> effects, Group group, DateTimeOffset now)
+    private void Collect(List<ClusterEffect> effects, Group group, DateTimeOffset now, QueueChanging? change = null)
     {
         foreach (var effect in effects)
         {
@@ -295,7 +339,15 @@ internal sealed partial class ClusterShell
                         _blobs.Referenced = _references.All;
                     }
                     break;
-                case ConfigurationApplied or ConfigurationRefused:
+                case ConfigurationApplied applied when change is not null:
+                    _queues = change.Queues with { Version = applied.Version, At = now };
+                    if (change.Keep)
+                    {
+                        group.Changes.Add(new JournalChange(QueuesInForce.JournalKey, change.Queues.Text));
+                    }
+                    break;
+                case ConfigurationRefused refused when change is not null:
+                    change.Errors = refused.Errors;
                     break;
                 default:
                     throw new UnreachableException($"The shell does not know the effect {effect.GetType().Name}.");
@@ -351,7 +403,22 @@ internal sealed partial class ClusterShell
         TimeSpan TickInterval,
         int InboxCapacity);
 
-    private readonly record struct Posted(ClusterEvent Event, TaskCompletionSource? Done);
+    private readonly record struct Posted(ClusterEvent Event, TaskCompletionSource? Done)
+    {
+        public QueueChanging? Change { get; init; }
+
+        public TaskCompletionSource<ClusterBooks>? Copy { get; init; }
+    }
+
+    // Errors are written by the apply loop before Done is set, and read after.
+    private sealed class QueueChanging(QueuesInForce queues, bool keep)
+    {
+        public QueuesInForce Queues { get; } = queues;
+
+        public bool Keep { get; } = keep;
+
+        public ImmutableArray<ConfigurationError> Errors { get; set; } = [];
+    }
 
     private sealed class Group
     {

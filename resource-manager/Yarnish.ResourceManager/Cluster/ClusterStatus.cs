@@ -9,6 +9,7 @@ internal sealed class ClusterStatus
     private volatile string _journalProblem = "The resource manager is starting.";
     private volatile string _brokerProblem = "The resource manager is starting.";
     private volatile string _baseUrl = "";
+    private volatile string _queueFileProblem = "";
 
     /// <summary>The shell that runs, or null while there is none.</summary>
     public ClusterShell? Shell
@@ -25,6 +26,13 @@ internal sealed class ClusterStatus
     {
         get => _baseUrl;
         set => _baseUrl = value;
+    }
+
+    /// <summary>What is wrong with the watched queue file as it is now; empty when nothing is.</summary>
+    public string QueueFileProblem
+    {
+        get => _queueFileProblem;
+        set => _queueFileProblem = value;
     }
 
     /// <summary>Why the journal cannot be used; empty when it can.</summary>

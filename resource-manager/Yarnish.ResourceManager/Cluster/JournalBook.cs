@@ -27,6 +27,11 @@ internal sealed class JournalBook
         var lines = new List<Line>(entries.Count);
         foreach (var (key, text) in entries)
         {
+            if (key == QueuesInForce.JournalKey)
+            {
+                // YAML of the shell, no record of the core.
+                continue;
+            }
             try
             {
                 lines.Add(JsonSerializer.Deserialize<Line>(text, ProtocolJson.Options) ?? throw new JsonException("it is null."));

@@ -67,10 +67,10 @@ internal static class ClusterEndpoints
         return Snapshot(status).FindApplication(application.Id)?.Info ?? application;
     }
 
-    private static ClusterSnapshot Snapshot(ClusterStatus status) => status.Snapshot
+    internal static ClusterSnapshot Snapshot(ClusterStatus status) => status.Snapshot
         ?? throw RestException.NotReady($"The resource manager is not ready: {string.Join(" ", new[] { status.JournalProblem, status.BrokerProblem }.Where(problem => problem.Length > 0))}");
 
-    private static ApplicationSnapshot Find(ClusterStatus status, string id)
+    internal static ApplicationSnapshot Find(ClusterStatus status, string id)
     {
         var found = new List<ApplicationSnapshot>();
         foreach (var application in Snapshot(status).Applications)

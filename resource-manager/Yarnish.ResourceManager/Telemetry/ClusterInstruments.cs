@@ -1,6 +1,9 @@
+using System.Collections.Immutable;
 using System.Diagnostics.Metrics;
+using Yarnish.Protocol;
 using Yarnish.ResourceManager.Blobs;
 using Yarnish.ResourceManager.Cluster;
+using Yarnish.Scheduling;
 
 namespace Yarnish.ResourceManager.Telemetry;
 
@@ -23,6 +26,13 @@ internal sealed class ClusterInstruments
         meter.CreateObservableUpDownCounter("yarnish.nodes", () => Nodes(status), description: "Nodes by state.");
         meter.CreateObservableUpDownCounter("yarnish.containers", () => (long)(status.Snapshot?.Cluster.Containers ?? 0), description: "Containers that run or start.");
         meter.CreateObservableUpDownCounter("yarnish.scheduler.pending", () => (long)(status.Snapshot?.Cluster.Outstanding ?? 0), "containers", "Containers asked for and not granted.");
+        meter.CreateObservableUpDownCounter("yarnish.queue.memory.allocated", () => OfQueues(status, queue => Of(queue.Allocated).MemoryBytes), "By", "Memory granted in a queue and below, default partition.");
+        meter.CreateObservableUpDownCounter("yarnish.queue.memory.guaranteed", () => OfQueues(status, queue => Of(queue.Guarantee).MemoryBytes), "By", "Memory a queue has by right, default partition.");
+        meter.CreateObservableUpDownCounter("yarnish.queue.cpu.allocated", () => OfQueues(status, queue => Of(queue.Allocated).MilliCores / 1000.0), "cores", "Cores granted in a queue and below, default partition.");
+        meter.CreateObservableUpDownCounter("yarnish.queue.cpu.guaranteed", () => OfQueues(status, queue => Of(queue.Guarantee).MilliCores / 1000.0), "cores", "Cores a queue has by right, default partition.");
+        meter.CreateObservableUpDownCounter("yarnish.queue.pending", () => OfQueues(status, queue => (long)queue.Outstanding), "containers", "Containers asked for in a queue and below, and not granted.");
+        meter.CreateObservableUpDownCounter("yarnish.queue.apps", () => OfQueues(status, queue => (long)queue.Applications), description: "Live applications in a queue and below.");
+        meter.CreateObservableGauge("yarnish.queue.file.valid", () => status.QueueFileProblem.Length == 0 ? 1 : 0, description: "0 while the watched queue file is wrong and the queues before it stay in force.");
         meter.CreateObservableUpDownCounter("yarnish.memory.capacity", () => status.Snapshot?.Cluster.Capacity.MemoryBytes ?? 0, "By", "Memory of the live nodes.");
         meter.CreateObservableUpDownCounter("yarnish.memory.allocated", () => status.Snapshot?.Cluster.Allocated.MemoryBytes ?? 0, "By", "Memory granted.");
         meter.CreateObservableUpDownCounter("yarnish.cpu.capacity", () => (status.Snapshot?.Cluster.Capacity.MilliCores ?? 0) / 1000.0, "cores", "Cores of the live nodes.");
@@ -48,6 +58,12 @@ internal sealed class ClusterInstruments
         (status.Snapshot?.Applications ?? [])
             .GroupBy(application => (application.Info.State, application.Info.Queue.Value))
             .Select(group => new Measurement<long>(group.Count(), new("state", group.Key.State), new("queue", group.Key.Value)));
+
+    private static IEnumerable<Measurement<T>> OfQueues<T>(ClusterStatus status, Func<QueueInfo, T> value)
+        where T : struct =>
+        (status.Snapshot?.Queues ?? []).Select(queue => new Measurement<T>(value(queue), new KeyValuePair<string, object?>("queue", queue.Name.Value)));
+
+    private static Resources Of(ImmutableSortedDictionary<string, Resources> partitions) => partitions.GetValueOrDefault("") ?? Resources.Zero;
 
     private static IEnumerable<Measurement<long>> Nodes(ClusterStatus status) =>
         status.Snapshot is not { } snapshot ? [] : snapshot.Cluster.Nodes.Select(pair => new Measurement<long>(pair.Value, new KeyValuePair<string, object?>("state", pair.Key)));

@@ -46,6 +46,26 @@ public sealed record PlannedGrant(ApplicationId ApplicationId, long AskId, NodeI
 /// <param name="Reasons">The same, typed.</param>
 public sealed record PlannedWait(ApplicationId ApplicationId, AskWaiting Waiting, ImmutableArray<WaitingReason> Reasons);
 
+/// <summary>The books of a cluster at one moment, immutable: see <see cref="ClusterMachine.CopyBooks"/>.</summary>
+public sealed class ClusterBooks
+{
+    internal ClusterBooks(ClusterSettings settings, ClusterConfiguration configuration, ImmutableArray<ClusterEvent> events, DateTimeOffset at) =>
+        (Settings, Configuration, Events, At) = (settings, configuration, events, at);
+
+    /// <summary>The queues in force.</summary>
+    public ClusterConfiguration Configuration { get; }
+
+    internal ClusterSettings Settings { get; }
+
+    internal ImmutableArray<ClusterEvent> Events { get; }
+
+    internal DateTimeOffset At { get; }
+
+    /// <summary>What would be granted and what would wait if <paramref name="hypothesis"/> held. Any thread, any number of times.</summary>
+    /// <param name="hypothesis">What to suppose.</param>
+    public HypothesisOutcome WhatIf(Hypothesis hypothesis) => ClusterMachine.WhatIf(this, hypothesis);
+}
+
 public sealed partial class ClusterMachine
 {
     private const int PlannedStepsLimit = 10_000;
@@ -56,15 +76,72 @@ public sealed partial class ClusterMachine
     /// </summary>
     /// <param name="hypothesis">What to suppose.</param>
     /// <param name="now">When.</param>
-    public HypothesisOutcome WhatIf(Hypothesis hypothesis, DateTimeOffset now)
+    public HypothesisOutcome WhatIf(Hypothesis hypothesis, DateTimeOffset now) => CopyBooks(now).WhatIf(hypothesis);
+
+    /// <summary>The present books as the events of a restart: immutable, so that suppositions are worked out on another thread while this machine goes on.</summary>
+    /// <param name="now">When.</param>
+    public ClusterBooks CopyBooks(DateTimeOffset now)
+    {
+        var events = ImmutableArray.CreateBuilder<ClusterEvent>();
+        var records = ImmutableArray.CreateBuilder<JournalRecord>();
+        // It settles until everything is told, so that nothing is placed before all asks are known.
+        records.Add(new NodeKnown(new NodeId("the-fork-waits-for-this-node")));
+        foreach (var application in _state.Applications)
+        {
+            records.Add(new ApplicationAccepted(application.Registration, new QueueName(application.Queue.Path), At(application.StartedAt)));
+        }
+        foreach (var node in _state.Nodes)
+        {
+            if (node is { Draining: true, Presence: NodePresence.Heard })
+            {
+                records.Add(new NodeKnown(node.Id));
+                records.Add(new NodeDraining(node.Id, true, null, node.Reason));
+            }
+        }
+        events.Add(new Restored(_state.Epoch + 1, records.ToImmutable()));
+        foreach (var node in _state.Nodes)
+        {
+            if (node is { Presence: NodePresence.Heard, Registration: { } registration })
+            {
+                events.Add(new NodeRegistering(registration with { Containers = Reports(node) }));
+                if (!node.Healthy)
+                {
+                    events.Add(new NodeBeat(new NodeHeartbeat(node.Id, node.Incarnation, 1, Reports(node), false, node.Reason)));
+                }
+            }
+        }
+        foreach (var application in _state.Applications)
+        {
+            var asks = ImmutableArray.CreateBuilder<Ask>();
+            foreach (var ask in application.AskList)
+            {
+                if (ask.Message is { } wish)
+                {
+                    asks.Add(wish);
+                }
+            }
+            events.Add(new AsksUpdated(new UpdateAsks(application.Id, 1, asks.ToImmutable()) { ExcludedNodes = [.. application.Excluded] }));
+        }
+        // Nobody beats in the fork: silence means nothing there.
+        var patience = TimeSpan.FromDays(1);
+        var settings = _state.Settings with { NodeSuspect = patience, NodeLost = 2 * patience, DriverLost = patience, GrantExpiry = patience };
+        return new ClusterBooks(settings, _state.Configuration, events.ToImmutable(), now);
+    }
+
+    internal static HypothesisOutcome WhatIf(ClusterBooks books, Hypothesis hypothesis)
     {
         var errors = hypothesis.Configuration is { } queues ? ConfigurationCheck.Validate(queues) : [];
         if (!errors.IsEmpty)
         {
             return new(errors[0].ToString(), [], [], []);
         }
+        var now = books.At;
         var effects = new List<ClusterEffect>();
-        var fork = Fork(now, effects);
+        var fork = new ClusterMachine(books.Settings, books.Configuration);
+        foreach (var known in books.Events)
+        {
+            fork.Apply(known, now, effects);
+        }
         effects.Clear();
         Suppose(fork, hypothesis, now, effects);
         var refusal = "";
@@ -83,60 +160,13 @@ public sealed partial class ClusterMachine
             return new(refusal, [], [], []);
         }
         effects.Clear();
-        var settled = now + _state.Settings.Settle;
+        var settled = now + books.Settings.Settle;
         fork.Apply(new Tick(), settled, effects);
         for (var steps = 0; fork.HasMoreWork && steps < PlannedStepsLimit; steps++)
         {
             fork.Apply(new ContinuePlacing(), settled, effects);
         }
         return new("", Summarize(effects), fork.Waiting(), fork.PlanPreemption(settled + fork._state.Configuration.Preemption.Delay, roundPercent: 100));
-    }
-
-    // A machine with the same books. It settles until everything is told, so that nothing is placed before all asks are known.
-    private ClusterMachine Fork(DateTimeOffset now, List<ClusterEffect> effects)
-    {
-        // Nobody beats in the fork: silence means nothing there.
-        var patience = TimeSpan.FromDays(1);
-        var fork = new ClusterMachine(_state.Settings with { NodeSuspect = patience, NodeLost = 2 * patience, DriverLost = patience, GrantExpiry = patience }, _state.Configuration);
-        var records = ImmutableArray.CreateBuilder<JournalRecord>();
-        records.Add(new NodeKnown(new NodeId("the-fork-waits-for-this-node")));
-        foreach (var application in _state.Applications)
-        {
-            records.Add(new ApplicationAccepted(application.Registration, new QueueName(application.Queue.Path), At(application.StartedAt)));
-        }
-        foreach (var node in _state.Nodes)
-        {
-            if (node is { Draining: true, Presence: NodePresence.Heard })
-            {
-                records.Add(new NodeKnown(node.Id));
-                records.Add(new NodeDraining(node.Id, true, null, node.Reason));
-            }
-        }
-        fork.Apply(new Restored(_state.Epoch + 1, records.ToImmutable()), now, effects);
-        foreach (var node in _state.Nodes)
-        {
-            if (node is { Presence: NodePresence.Heard, Registration: { } registration })
-            {
-                fork.Apply(new NodeRegistering(registration with { Containers = Reports(node) }), now, effects);
-                if (!node.Healthy)
-                {
-                    fork.Apply(new NodeBeat(new NodeHeartbeat(node.Id, node.Incarnation, 1, Reports(node), false, node.Reason)), now, effects);
-                }
-            }
-        }
-        foreach (var application in _state.Applications)
-        {
-            var asks = ImmutableArray.CreateBuilder<Ask>();
-            foreach (var ask in application.AskList)
-            {
-                if (ask.Message is { } wish)
-                {
-                    asks.Add(wish);
-                }
-            }
-            fork.Apply(new AsksUpdated(new UpdateAsks(application.Id, 1, asks.ToImmutable()) { ExcludedNodes = [.. application.Excluded] }), now, effects);
-        }
-        return fork;
     }
 
     private static ImmutableArray<ContainerReport> Reports(Node node)

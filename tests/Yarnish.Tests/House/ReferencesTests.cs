@@ -14,7 +14,8 @@ public sealed class ReferencesTests
         ["Yarnish.Transport"] = ["Yarnish.Protocol"],
         ["Yarnish.Hosting"] = ["Yarnish.Protocol"],
         ["Yarnish.Scheduling"] = ["Yarnish.Protocol"],
-        ["Yarnish.ResourceManager"] = ["Yarnish.Scheduling", "Yarnish.Transport", "Yarnish.Hosting"],
+        ["Yarnish.Queues"] = ["Yarnish.Scheduling"],
+        ["Yarnish.ResourceManager"] = ["Yarnish.Scheduling", "Yarnish.Queues", "Yarnish.Transport", "Yarnish.Hosting"],
         ["Yarnish.NodeAgent"] = ["Yarnish.Transport", "Yarnish.Hosting", "Yarnish.Blocks"],
         ["Yarnish.Blocks"] = ["Yarnish.Protocol"],
         ["Yarnish.Serialization"] = ["Yarnish.Protocol"],
@@ -24,7 +25,7 @@ public sealed class ReferencesTests
         ["Yarnish.Analyzers"] = [],
         ["Yarnish.Analyzers.CodeFixes"] = ["Yarnish.Analyzers"],
         ["Yarnish.Sql"] = ["Yarnish.Driver"],
-        ["Yarnish.Cli"] = ["Yarnish.Driver"],
+        ["Yarnish.Cli"] = ["Yarnish.Driver", "Yarnish.Queues"],
     };
 
     private static readonly string[] PureCores = ["Yarnish.Scheduling", "Yarnish.Dataflow"];
