@@ -8,15 +8,50 @@ namespace Yarnish;
 
 public partial class Rdd<T>
 {
-    /// <summary>Bytes of rows an action brings to the driver at most; 1 GiB, as Spark's <c>maxResultSize</c>.</summary>
-    private const long MaximumResultBytes = 1L << 30;
-
     /// <summary>All rows, in the order of the partitions.</summary>
-    /// <exception cref="YarnishJobException">A task failed for good, or the rows exceed 1 GiB.</exception>
+    /// <exception cref="YarnishJobException">A task failed for good, or the rows exceed <c>Yarnish:MaximumResultBytes</c> (1 GiB).</exception>
     public async Task<T[]> CollectAsync(CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
         var parts = await PartsAsync(new CollectAction<T>(), Name(file, line), null, cancellation).ConfigureAwait(false);
         return Decode(parts);
+    }
+
+    /// <summary>
+    /// Streams all rows in the order of the partitions, whatever their number: one partition is fetched while the one before is read, so the driver holds two at a time, and a slow
+    /// reader slows the job down instead of filling its memory.
+    /// </summary>
+    /// <remarks>Each partition is a job of its own: persist what is costly to compute.</remarks>
+    /// <exception cref="YarnishJobException">A task failed for good.</exception>
+    public async IAsyncEnumerable<T> ToAsyncEnumerable(
+        [EnumeratorCancellation] CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+    {
+        var name = Name(file, line);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var next = Partitions > 0 ? PartAsync(0) : null;
+        try
+        {
+            for (var partition = 0; partition < Partitions; partition++)
+            {
+                var part = await next!.ConfigureAwait(false);
+                next = partition + 1 < Partitions ? PartAsync(partition + 1) : null;
+                foreach (var row in RowFormats.For<T>().Read(part))
+                {
+                    yield return row;
+                }
+            }
+        }
+        finally
+        {
+            // A reader that leaves early wants no more of it.
+            await stop.CancelAsync().ConfigureAwait(false);
+            if (next is not null)
+            {
+                await next.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
+            }
+        }
+
+        async Task<ReadOnlyMemory<byte>> PartAsync(int partition) =>
+            (await PartsAsync(new CollectAction<T>(), name, [partition], stop.Token).ConfigureAwait(false))[0];
     }
 
     /// <summary>How many rows there are.</summary>
@@ -72,6 +107,18 @@ public partial class Rdd<T>
         var parts = await PartsAsync(new AggregateAction<T, TAccumulate>(seed, function), Name(file, line), null, cancellation).ConfigureAwait(false);
         return parts.Select(part => Rows.FromBytes<TAccumulate>(part)).Aggregate(seed, combine);
     }
+
+    /// <summary>The smallest row; strings by ordinal unless a comparer is given.</summary>
+    /// <exception cref="InvalidOperationException">There are no rows.</exception>
+    public async Task<T> MinAsync(IComparer<T>? comparer = null, CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
+        await TakeOrderedAsync(1, new KeyOrder<T, T>(static row => row, comparer, descending: false), Name(file, line), cancellation).ConfigureAwait(false) is [var row]
+            ? row : throw new InvalidOperationException("MinAsync: the collection has no rows.");
+
+    /// <summary>The largest row; strings by ordinal unless a comparer is given.</summary>
+    /// <exception cref="InvalidOperationException">There are no rows.</exception>
+    public async Task<T> MaxAsync(IComparer<T>? comparer = null, CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
+        await TakeOrderedAsync(1, new KeyOrder<T, T>(static row => row, comparer, descending: true), Name(file, line), cancellation).ConfigureAwait(false) is [var row]
+            ? row : throw new InvalidOperationException("MaxAsync: the collection has no rows.");
 
     /// <summary>Hands each partition to a function for its effects. It may run more than once for a partition when a task fails: let the effects be repeatable.</summary>
     public Task ForEachPartitionAsync(
@@ -144,17 +191,7 @@ public partial class Rdd<T>
         _ = RowFormats.For<T>();
         var first = partitions is [var start, ..] ? start : 0;
         var parts = new ReadOnlyMemory<byte>[partitions?.Length ?? Partitions];
-        var bytes = 0L;
-        await RunAsync(action, name, partitions, (partition, result) =>
-        {
-            bytes += result.Length;
-            if (bytes > MaximumResultBytes)
-            {
-                throw new InvalidOperationException(
-                    $"{name}: the result exceeds {MaximumResultBytes >> 20} MiB, too much for the driver's memory. Reduce it with Where, Select or an aggregation, or write it with SaveAsTextAsync.");
-            }
-            parts[partition - first] = result;
-        }, cancellation).ConfigureAwait(false);
+        await RunAsync(action, name, partitions, (partition, result) => parts[partition - first] = result, cancellation).ConfigureAwait(false);
         return parts;
     }
 

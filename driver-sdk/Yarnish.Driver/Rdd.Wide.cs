@@ -40,6 +40,32 @@ public partial class Rdd<T>
         return merged.Derive(new SelectOperator<KeyValuePair<Wrapped<T>, byte>, T>(static pair => pair.Key.Row), nameof(Distinct), callSite);
     }
 
+    /// <summary>Each row that occurs in both, once.</summary>
+    public Rdd<T> Intersect(Rdd<T> other, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
+        Sides(other, static (left, right) => left > 0 && right > 0, partitions, nameof(Intersect), file, line);
+
+    /// <summary>Each row that occurs here but not in the other, once.</summary>
+    public Rdd<T> Except(Rdd<T> other, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
+        Sides(other, static (left, right) => left > 0 && right == 0, partitions, nameof(Except), file, line);
+
+    // Only whether a row occurs on a side crosses the shuffle, not how often.
+    private Rdd<T> Sides(Rdd<T> other, Func<int, int, bool> keep, int? partitions, string label, string file, int line)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        RequireSameSession(other.Runner);
+        var callSite = SourceLocation.Of(file, line);
+        return Marked(this).Union(Marked(other, other: true), file, line)
+            .ReduceByKey(static (left, right) => (byte)(left | right), partitions, file, line)
+            .Derive(new WhereOperator<KeyValuePair<Wrapped<T>, byte>>(pair => keep(pair.Value & 1, pair.Value & 2)), label, callSite)
+            .Derive(new SelectOperator<KeyValuePair<Wrapped<T>, byte>, T>(static pair => pair.Key.Row), label, callSite);
+
+        Rdd<KeyValuePair<Wrapped<T>, byte>> Marked(Rdd<T> rows, bool other = false)
+        {
+            var mark = (byte)(other ? 2 : 1);
+            return rows.Derive(new SelectOperator<T, KeyValuePair<Wrapped<T>, byte>>(row => new(new Wrapped<T>(row), mark)), label, callSite);
+        }
+    }
+
     /// <summary>Rows of both collections that share a key, paired.</summary>
     /// <param name="inner">The other side; of each key its rows are held in memory, so let it be the smaller one.</param>
     /// <param name="outerKeySelector">Key of a row of this side.</param>

@@ -77,6 +77,27 @@ public partial class Rdd<T> : IDriverOnly
         return Derive(new SelectOperator<T, KeyValuePair<TKey, T>>(row => new(keySelector(row), row)), nameof(KeyBy), SourceLocation.Of(file, line));
     }
 
+    /// <summary>About the given share of the rows, each chosen by itself: the same ones each time for the same seed and partitions.</summary>
+    /// <param name="fraction">From 0 to 1.</param>
+    /// <param name="seed">Another seed chooses other rows.</param>
+    /// <param name="file">Filled in by the compiler.</param>
+    /// <param name="line">Filled in by the compiler.</param>
+    public Rdd<T> Sample(double fraction, int seed = 0, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+    {
+        if (fraction is not (>= 0 and <= 1))
+        {
+            throw new ArgumentOutOfRangeException(nameof(fraction), fraction, "The share must be between 0 and 1.");
+        }
+        return Derive(new SampleOperator<T>(fraction, seed), nameof(Sample), SourceLocation.Of(file, line), Partitioner);
+    }
+
+    /// <summary>The rows of each partition in arrays of the given size; the last of a partition may be smaller.</summary>
+    public Rdd<T[]> Chunk(int size, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(size, 1);
+        return Derive(new ChunkOperator<T>(size), nameof(Chunk), SourceLocation.Of(file, line));
+    }
+
     /// <summary>The rows of both, this one's first. Equal rows stay, as with LINQ's <c>Concat</c> and SQL's <c>UNION ALL</c>; add <see cref="Distinct"/> for a set.</summary>
     public Rdd<T> Union(Rdd<T> other, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {

@@ -55,6 +55,30 @@ public static class RddPairs
         CoPartitioned<TKey, TLeft, TRight, (TLeft[], TRight[])>(
             left, right, static (one, two) => new CoGroupOperator<TKey, TLeft, TRight>(one?.Shuffle, two?.Shuffle), partitions, nameof(CoGroup), SourceLocation.Of(file, line));
 
+    /// <summary>Pairs of values that share a key; a left value without a partner is paired with the default of the right type.</summary>
+    public static Rdd<KeyValuePair<TKey, (TLeft Left, TRight? Right)>> LeftJoin<TKey, TLeft, TRight>(
+        this Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull => Outer(left, right, keepsLeft: true, keepsRight: false, partitions, nameof(LeftJoin), file, line).SelectValues(static pair => (pair.Left!, pair.Right), file, line);
+
+    /// <summary>Pairs of values that share a key; a right value without a partner is paired with the default of the left type.</summary>
+    public static Rdd<KeyValuePair<TKey, (TLeft? Left, TRight Right)>> RightJoin<TKey, TLeft, TRight>(
+        this Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull => Outer(left, right, keepsLeft: false, keepsRight: true, partitions, nameof(RightJoin), file, line).SelectValues(static pair => (pair.Left, pair.Right!), file, line);
+
+    /// <summary>Pairs of values that share a key; a value without a partner is paired with the default of the other type.</summary>
+    public static Rdd<KeyValuePair<TKey, (TLeft? Left, TRight? Right)>> FullJoin<TKey, TLeft, TRight>(
+        this Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull => Outer(left, right, keepsLeft: true, keepsRight: true, partitions, nameof(FullJoin), file, line);
+
+    private static Rdd<KeyValuePair<TKey, (TLeft? Left, TRight? Right)>> Outer<TKey, TLeft, TRight>(
+        Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, bool keepsLeft, bool keepsRight, int? partitions, string label, string file, int line)
+        where TKey : notnull
+    {
+        var both = left.CoGroup(right, partitions, file, line);
+        return both.Derive(
+            new OuterJoinOperator<TKey, TLeft, TRight>(keepsLeft, keepsRight), label, SourceLocation.Of(file, line), both.Partitioner);
+    }
+
     /// <summary>The same pairs with another value each; what is known about the partitioning stays true.</summary>
     public static Rdd<KeyValuePair<TKey, TResult>> SelectValues<TKey, TValue, TResult>(
         this Rdd<KeyValuePair<TKey, TValue>> source, Func<TValue, TResult> selector, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)

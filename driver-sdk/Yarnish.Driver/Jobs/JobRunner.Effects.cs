@@ -303,7 +303,7 @@ internal sealed partial class JobRunner
         if (display.Enabled)
         {
             var seconds = clock.GetElapsedTime(job.Started).TotalSeconds;
-            display.Line($"job {job.Title} {(error is not null ? "failed" : cancelled is not null ? "cancelled" : "done")} in {seconds:0.###} s: {job.Stages} stages, {job.Tasks} tasks");
+            display.Line($"job {job.Title} {(error is not null ? "failed" : cancelled is not null ? "cancelled" : "done")} in {seconds:0.###} s: {job.Stages} {(job.Stages == 1 ? "stage" : "stages")}, {job.Tasks} {(job.Tasks == 1 ? "task" : "tasks")}");
         }
         if (jobs.Count == 0)
         {

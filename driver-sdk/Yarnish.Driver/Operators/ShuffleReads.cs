@@ -100,6 +100,31 @@ internal sealed class JoinOperator<TKey, TLeft, TRight>(ShuffleId? left, Shuffle
     }
 }
 
+/// <summary>Pairs the two sides of each key; a side that is empty counts as one default value where it is to be kept.</summary>
+internal sealed class OuterJoinOperator<TKey, TLeft, TRight>(bool keepsLeft, bool keepsRight) : Operator<KeyValuePair<TKey, (TLeft? Left, TRight? Right)>>
+{
+    private readonly bool keepsLeft = keepsLeft;
+    private readonly bool keepsRight = keepsRight;
+
+    public override IEnumerable<KeyValuePair<TKey, (TLeft? Left, TRight? Right)>> Open(OperatorInputs inputs, int partition)
+    {
+        foreach (var (key, (lefts, rights)) in inputs.Open<KeyValuePair<TKey, (TLeft[] Left, TRight[] Right)>>(0, partition))
+        {
+            if ((rights.Length == 0 && !keepsLeft) || (lefts.Length == 0 && !keepsRight))
+            {
+                continue;
+            }
+            for (var i = 0; i < Math.Max(1, lefts.Length); i++)
+            {
+                for (var j = 0; j < Math.Max(1, rights.Length); j++)
+                {
+                    yield return new(key, (lefts.Length == 0 ? default : lefts[i], rights.Length == 0 ? default : rights[j]));
+                }
+            }
+        }
+    }
+}
+
 /// <summary>The rows of one range in order. Equal rows keep the order they had in the input.</summary>
 internal sealed class SortOperator<T>(ShuffleId shuffle, IComparer<T> order) : Operator<T>
 {

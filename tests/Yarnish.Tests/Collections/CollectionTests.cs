@@ -163,6 +163,91 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
         });
 
     [Fact]
+    public Task Outer_joins_agree_with_linq() => AgreeInAnyOrder(
+        rows => Shown(rows.KeyBy(static row => row % 4).LeftJoin(Halves(rows)), "left")
+            .Union(Shown(rows.KeyBy(static row => row % 4).RightJoin(Halves(rows)).SelectValues(static pair => (pair.Left, (string?)pair.Right)), "right"))
+            .Union(Shown(rows.KeyBy(static row => row % 4).FullJoin(Halves(rows)), "full")),
+        rows =>
+        {
+            var left = rows.ToLookup(row => row % 4);
+            var right = rows.Where(row => row > 0).ToLookup(row => row % 3, row => $"{row}");
+            IEnumerable<string> Pairs(IEnumerable<int> keys, string kind) =>
+                from key in keys
+                from one in left[key].DefaultIfEmpty()
+                from two in right[key].DefaultIfEmpty()
+                select $"{kind} {key}: {one} {two ?? "none"}";
+            var (lefts, rights) = (left.Select(group => group.Key).ToArray(), right.Select(group => group.Key).ToArray());
+            return Pairs(lefts, "left").Concat(Pairs(rights, "right")).Concat(Pairs(lefts.Union(rights), "full"));
+        });
+
+    private static Rdd<KeyValuePair<int, string>> Halves(Rdd<int> rows) => rows.Where(static row => row > 0).Select(static row => new KeyValuePair<int, string>(row % 3, $"{row}"));
+
+    private static Rdd<string> Shown<TRight>(Rdd<KeyValuePair<int, (int Left, TRight? Right)>> joined, string kind) =>
+        joined.Select(pair => $"{kind} {pair.Key}: {pair.Value.Left} {pair.Value.Right?.ToString() ?? "none"}");
+
+    [Fact]
+    public Task Intersect_and_except_agree_with_linq() => AgreeInAnyOrder(
+        rows => rows.Intersect(rows.Select(static row => row + 3)).Union(rows.Except(rows.Select(static row => row + 3)).Select(static row => row + 1_000)),
+        rows => rows.Intersect(rows.Select(row => row + 3)).Concat(rows.Except(rows.Select(row => row + 3)).Select(row => row + 1_000)));
+
+    [Fact]
+    public async Task A_sample_takes_about_its_share_and_the_same_rows_each_time()
+    {
+        var rows = session.Range(0, 10_000, 4);
+        var sample = await rows.Sample(0.2, seed: 5).CollectAsync();
+
+        Assert.InRange(sample.Length, 1_800, 2_200);
+        Assert.Equal(sample, await rows.Sample(0.2, seed: 5).CollectAsync());
+        Assert.NotEqual(sample, await rows.Sample(0.2, seed: 6).CollectAsync());
+    }
+
+    [Fact]
+    public async Task Chunks_stay_within_their_partition()
+    {
+        var chunks = await session.Range(0, 10, 2).Chunk(3).CollectAsync();
+
+        Assert.Equal([3, 2, 3, 2], chunks.Select(chunk => chunk.Length));
+        Assert.Equal(Enumerable.Range(0, 10), chunks.SelectMany(chunk => chunk));
+    }
+
+    [Fact]
+    public async Task Minimum_and_maximum_agree_with_linq()
+    {
+        var words = session.Parallelize(["pear", "Apple", "fig"], 2);
+
+        Assert.Equal("Apple", await words.MinAsync());
+        Assert.Equal("pear", await words.MaxAsync());
+        await Assert.ThrowsAsync<InvalidOperationException>(() => session.Parallelize(Array.Empty<int>()).MinAsync());
+    }
+
+    [Fact]
+    public Task A_stream_gives_all_rows_in_order() => Agree(
+        async rows =>
+        {
+            var streamed = new List<int>();
+            await foreach (var row in rows.ToAsyncEnumerable())
+            {
+                streamed.Add(row);
+            }
+            return streamed.ToArray();
+        },
+        rows => rows.ToArray());
+
+    [Fact]
+    public async Task A_reader_that_leaves_a_stream_early_leaves_nothing_running()
+    {
+        await foreach (var row in session.Range(0, 1_000, 10).ToAsyncEnumerable())
+        {
+            if (row == 5)
+            {
+                break;
+            }
+        }
+
+        Assert.Equal(0, session.Progress.JobsRunning);
+    }
+
+    [Fact]
     public Task Order_by_is_stable_over_all_partitions() => Agree(
         rows => rows.Select(static row => (Key: row % 5, Row: row)).OrderBy(static row => row.Key).CollectAsync(),
         rows => rows.Select(row => (Key: row % 5, Row: row)).OrderBy(row => row.Key).ToArray());
