@@ -56,7 +56,7 @@ internal static class PlanCommands
         var weight = new Option<string[]>("--weight") { Description = "A queue has another weight, such as root.a=3. May come several times." };
         var queues = new Option<string?>("--queues") { Description = "This queue file is in force." };
         var kill = new Option<string[]>("--kill") { Description = "This application ends. May come several times." };
-        var command = new Command("what-if", "What would be granted, wait and be taken back if the cluster were different? Nothing is changed.")
+        var command = new Command("what-if", "What would be granted, wait and be taken back if the cluster were different (or, with no option, as it is)? Nothing is changed.")
         {
             add, memory, cores, custom, partition, remove, weight, queues, kill,
         };
@@ -72,10 +72,6 @@ internal static class PlanCommands
                 Queues = parsed.GetValue(queues) is { } file ? QueueCommands.ReadGood(file) : "",
                 Kill = [.. parsed.GetValue(kill) ?? []],
             };
-            if (request is { AddNodes: 0, RemoveNodes.IsEmpty: true, Weights.IsEmpty: true, Queues.Length: 0, Kill.IsEmpty: true })
-            {
-                throw new CommandException(ExitCodes.Usage, "Say what to suppose: --add-nodes, --remove-node, --weight, --queues or --kill.");
-            }
             var answer = await client.WhatIfAsync(request, cancellation).ConfigureAwait(false);
             if (json)
             {

@@ -1,4 +1,5 @@
 using Xunit;
+using Yarnish.Hosting;
 using Yarnish.Protocol;
 using Yarnish.Queues;
 using Yarnish.ResourceManager.Cluster;
@@ -91,6 +92,25 @@ public sealed class QueueChangeTests : IAsyncLifetime
         Assert.Equal(new PlannedGrant(new ApplicationId("app-1"), 1, new NodeId("n2"), 2), Assert.Single(with.Grants));
         Assert.Empty(with.Waiting);
         Assert.Equal(2, Assert.Single(without.Waiting).Waiting.Outstanding);
+    }
+
+    [Fact]
+    public void A_wrong_file_at_start_is_a_wrong_setting_with_line_and_key()
+    {
+        var path = Path.GetTempFileName();
+        try
+        {
+            File.WriteAllText(path, "root:\n  queues:\n    - name: a\n      wight: 3\n");
+
+            var error = Assert.Throws<ConfigurationException>(() => QueuesInForce.FromFile(path));
+
+            Assert.Contains($"{path} (Yarnish__QueueFile)", error.Message, StringComparison.Ordinal);
+            Assert.Contains("line 4, root.queues[0].wight: Unknown key", error.Message, StringComparison.Ordinal);
+        }
+        finally
+        {
+            File.Delete(path);
+        }
     }
 
     private async Task<IReadOnlyCollection<ConfigurationError>> ChangeAsync(string text, bool keep) =>
