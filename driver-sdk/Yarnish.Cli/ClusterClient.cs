@@ -90,6 +90,20 @@ internal sealed class ClusterClient : IDisposable
         }
     }
 
+    /// <summary>Why the resource manager is not ready, in its own words; empty when it is, or does not say.</summary>
+    public async Task<string> NotReadyAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            using var response = await http.GetAsync("readyz", cancellation).ConfigureAwait(false);
+            return response.IsSuccessStatusCode ? "" : await ReadErrorAsync(response, cancellation).ConfigureAwait(false);
+        }
+        catch (HttpRequestException)
+        {
+            return "";
+        }
+    }
+
     public void Dispose() => http.Dispose();
 
     private static StringContent Yaml(string text) => new(text, System.Text.Encoding.UTF8, "application/yaml");
@@ -120,7 +134,7 @@ internal sealed class ClusterClient : IDisposable
         catch (HttpRequestException error)
         {
             throw new CommandException(
-                ExitCodes.Unreachable, $"No resource manager answers at {settings.Address}: {error.Message} Start one with 'yarnish up', or name another with --address or Yarnish__Address.");
+                ExitCodes.Unreachable, $"No resource manager answers at {settings.Address}: {error.Message.TrimEnd('.')}. Start one with 'yarnish up', or name another with --address or Yarnish__Address.");
         }
         catch (TaskCanceledException) when (!cancellation.IsCancellationRequested)
         {
@@ -137,7 +151,8 @@ internal sealed class ClusterClient : IDisposable
             {
                 HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden => new CommandException(
                     ExitCodes.NoPermission, $"The resource manager at {settings.Address} refuses the request: {detail} Set the cluster's secret in Yarnish__Secret."),
-                HttpStatusCode.NotFound or HttpStatusCode.Conflict => new CommandException(ExitCodes.NotFound, detail),
+                HttpStatusCode.NotFound => new CommandException(ExitCodes.NotFound, detail.Replace("GET /api/v1/apps lists", "'yarnish app list' shows", StringComparison.Ordinal)),
+                HttpStatusCode.Conflict => new CommandException(ExitCodes.NotFound, detail),
                 HttpStatusCode.BadRequest or HttpStatusCode.RequestEntityTooLarge => new CommandException(ExitCodes.Usage, detail),
                 _ => new CommandException(ExitCodes.Unreachable, $"The resource manager at {settings.Address} answered {(int)response.StatusCode}: {detail}"),
             };

@@ -32,6 +32,7 @@ internal sealed class LocalClusterOptions
 internal sealed class LocalCluster(LocalClusterOptions options, Action<string> say) : IAsyncDisposable
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan StopGrace = TimeSpan.FromSeconds(15);
 
     private readonly List<(string Name, Process Process, string Log)> daemons = [];
@@ -55,6 +56,7 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
                 "A cluster needs RabbitMQ and Redis, and nobody said where they are. Run 'infra/services.sh up' here, or set Yarnish__RabbitMq (amqp://…) and Yarnish__Redis (host:port).");
         }
         RequireFreePort();
+        await ServiceCheck.RequireAsync(rabbit, redis, cancellation).ConfigureAwait(false);
         Directory.CreateDirectory(options.DataDirectory);
         var manager = new Dictionary<string, string?>
         {
@@ -70,7 +72,7 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
         }
         Start("resource-manager", "Yarnish.ResourceManager.dll", "resource-manager", manager);
         using var client = new ClusterClient(new ClusterSettings(Address, options.Secret));
-        await UntilAsync("the resource manager", async () => await TryAsync(client, cancellation).ConfigureAwait(false) is not null, cancellation).ConfigureAwait(false);
+        await UntilAsync(client, "the resource manager", async () => await TryAsync(client, cancellation).ConfigureAwait(false) is not null, cancellation).ConfigureAwait(false);
         for (var i = 1; i <= options.Nodes; i++)
         {
             var name = string.Create(CultureInfo.InvariantCulture, $"node-{i}");
@@ -90,7 +92,7 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
             }
             Start("node-agent", "Yarnish.NodeAgent.dll", name, settings);
         }
-        await UntilAsync("the node agents", async () =>
+        await UntilAsync(client, "the node agents", async () =>
             await TryAsync(client, cancellation).ConfigureAwait(false) is { } info && info.Nodes.GetValueOrDefault("running") >= options.Nodes, cancellation).ConfigureAwait(false);
         WriteClusterFile();
     }
@@ -166,11 +168,16 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
         daemons.Add((name, Process.Start(start)!, log));
     }
 
-    private async Task UntilAsync(string what, Func<Task<bool>> condition, CancellationToken cancellation)
+    private async Task UntilAsync(ClusterClient client, string what, Func<Task<bool>> condition, CancellationToken cancellation)
     {
         var started = Stopwatch.StartNew();
+        var told = "";
         while (!await condition().ConfigureAwait(false))
         {
+            if (started.Elapsed > Patience && await client.NotReadyAsync(cancellation).ConfigureAwait(false) is { Length: > 0 } reason && reason != told)
+            {
+                say($"waiting for {what}: {told = reason}");
+            }
             foreach (var (name, process, log) in daemons)
             {
                 if (process.HasExited)
@@ -180,7 +187,7 @@ internal sealed class LocalCluster(LocalClusterOptions options, Action<string> s
             }
             if (started.Elapsed > StartTimeout)
             {
-                throw new CommandException(ExitCodes.Timeout, $"{what} did not come up within {StartTimeout.TotalSeconds:0} s. See the logs in {options.DataDirectory}.");
+                throw new CommandException(ExitCodes.Timeout, $"{what} did not come up within {StartTimeout.TotalSeconds:0} s{(told.Length > 0 ? $": {told}" : ".")} See the logs in {options.DataDirectory}.");
             }
             await Task.Delay(50, cancellation).ConfigureAwait(false);
         }

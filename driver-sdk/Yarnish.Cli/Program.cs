@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Yarnish.Cli;
 using Yarnish.Cli.Commands;
 
@@ -23,7 +24,12 @@ if (parsed.Errors.Count > 0)
     {
         Console.Error.WriteLine("error: " + error.Message);
     }
-    Console.Error.WriteLine($"See 'yarnish {string.Join(' ', args.TakeWhile(argument => !argument.StartsWith('-')).Take(2))} --help'.".Replace("yarnish  ", "yarnish ", StringComparison.Ordinal));
+    var names = new List<string> { "--help" };
+    for (SymbolResult? at = parsed.CommandResult; at is CommandResult { Command: not RootCommand } command; at = at.Parent)
+    {
+        names.Insert(0, command.Command.Name);
+    }
+    Console.Error.WriteLine($"See 'yarnish {string.Join(' ', names)}'.");
     return ExitCodes.Usage;
 }
 // Commands tidy up by themselves when they are interrupted; they get the time they need.

@@ -5,7 +5,7 @@ namespace Yarnish;
 /// <summary>
 /// A job failed. <see cref="Exception.Message"/> says what failed, where (stage, partition, call site), why (the remote exception) and what to do.
 /// </summary>
-public sealed class YarnishJobException : Exception
+public sealed class YarnishJobException : YarnishException
 {
     /// <summary>With a message for people.</summary>
     public YarnishJobException(string message, Exception? inner = null)

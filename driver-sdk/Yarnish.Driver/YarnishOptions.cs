@@ -70,7 +70,7 @@ public sealed record YarnishOptions
     /// <summary>How long <see cref="YarnishSessionBuilder.ConnectAsync"/> tries to reach the cluster. Default 15 s. Key <c>Yarnish:ConnectTimeout</c> in seconds.</summary>
     public TimeSpan ConnectTimeout { get; set; } = TimeSpan.FromSeconds(15);
 
-    /// <summary>Jobs fail when the message broker has not worked for so long. Default 60 s. Key <c>Yarnish:BrokerTimeout</c> in seconds.</summary>
+    /// <summary>Jobs fail when the message broker has not worked for so long, or Redis while a shuffle needs it, or the resource manager while no executor is left. Default 60 s. Key <c>Yarnish:BrokerTimeout</c> in seconds.</summary>
     public TimeSpan BrokerTimeout { get; set; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Further environment variables of the executors. Key <c>Yarnish:ExecutorEnvironment:NAME</c>.</summary>

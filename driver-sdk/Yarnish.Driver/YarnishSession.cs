@@ -20,7 +20,8 @@ namespace Yarnish;
 /// <summary>
 /// An application: makes collections and runs their jobs, on a cluster or in this process. Open it with <see cref="CreateBuilder"/>, dispose it at the end: that ends its
 /// executors and reports the application as over. Safe for use by several threads; jobs of several callers share the executors.
-/// <para>Ctrl-C and SIGTERM cancel the running jobs (their callers see <see cref="OperationCanceledException"/>) and end the application; a second Ctrl-C ends the process at once.</para>
+/// <para>Ctrl-C and SIGTERM cancel the running jobs (their callers see <see cref="OperationCanceledException"/>) and end the application; a program that lets that exception through ends
+/// with exit code 130 (143 after SIGTERM) and without a stack trace. A second Ctrl-C ends the process at once.</para>
 /// </summary>
 public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
 {
@@ -70,7 +71,11 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
 
     /// <summary>Starts to collect settings.</summary>
     /// <param name="arguments">Arguments of the program: settings among them are taken, see <see cref="YarnishOptions"/>; the rest is <see cref="Arguments"/>.</param>
-    public static YarnishSessionBuilder CreateBuilder(params string[] arguments) => new(arguments ?? []);
+    public static YarnishSessionBuilder CreateBuilder(params string[] arguments)
+    {
+        Sources.TextOperator.CountTruncatedAsDamaged();
+        return new(arguments ?? []);
+    }
 
     /// <summary>Cancels what runs, ends the executors and the application. Safe to call more than once; never throws because of a cluster that does not answer.</summary>
     public ValueTask DisposeAsync()
@@ -142,7 +147,7 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
             Driver = string.Create(CultureInfo.InvariantCulture, $"{Environment.MachineName}/{Environment.ProcessId}"),
             TraceParent = traces.ApplicationParent,
         };
-        var fleet = new ClusterFleet(registration, PrepareAsync, options, bus, clock);
+        var fleet = new ClusterFleet(registration, PrepareAsync, options, bus, clock, client.ProbeAsync);
         owned.Add(fleet);
         return new JobRunner(new JobRunnerParts(
             application, options, clock, link, registry, fleet, new SerializingCarrier(), traces, display,
@@ -177,11 +182,11 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
         return new DriverTraces(setting.Application, setting.Options.Name);
     }
 
-    /// <summary>Warnings of the session's parts go to stderr; more with <c>Logging__LogLevel__Yarnish=Information</c>.</summary>
+    /// <summary>Warnings of the session's parts go to stderr, but those of lost links: the progress tells what is waited for. More with <c>Logging__LogLevel__Yarnish=Information</c>.</summary>
     private static ILoggerFactory Logs(List<IAsyncDisposable> owned)
     {
         var configuration = new ConfigurationBuilder()
-            .AddInMemoryCollection([new("Logging:LogLevel:Yarnish", "Warning"), new("Logging:LogLevel:MassTransit", "None")])
+            .AddInMemoryCollection([new("Logging:LogLevel:Yarnish", "Warning"), new("Logging:LogLevel:Yarnish.Transport", "Error"), new("Logging:LogLevel:MassTransit", "None")])
             .AddEnvironmentVariables()
             .Build();
         var logs = YarnishLogging.CreateFactory(configuration, standardError: true);
@@ -221,10 +226,11 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
 
     private void OnSignal(PosixSignalContext context)
     {
-        var again = stopping.IsCancellationRequested;
-        if (again)
+        if (stopping.IsCancellationRequested)
         {
-            return; // The second one takes its usual course: the process ends.
+            // A second Ctrl-C takes its usual course: the process ends. SIGTERM after Ctrl-C is a parent that passes on what the terminal has told both already.
+            context.Cancel = context.Signal == PosixSignal.SIGTERM;
+            return;
         }
         context.Cancel = true;
         var exitCode = 128 + (context.Signal == PosixSignal.SIGINT ? 2 : 15);

@@ -275,7 +275,10 @@ public sealed partial class ClusterMachine
                 Allocated = _state.Types.Unpack(allocated),
                 Containers = application.Containers.Count,
                 Waiting = waiting.ToImmutable(),
-                Progress = application.Progress,
+                // The last summary of a driver that was killed or lost tells of work in flight, which is no more.
+                Progress = application.IsOver
+                    ? application.Progress with { Executors = 0, JobsRunning = 0, TasksRunning = 0, TasksPending = 0, Activity = "" }
+                    : application.Progress,
                 Diagnostics = application.Diagnostics,
             },
         };

@@ -140,7 +140,7 @@ internal static class ApplicationCommands
         command.SetAction((parsed, cancellation) => CommandRunner.RunAsync(parsed, async (client, json) =>
         {
             var application = await client.ApplicationAsync(parsed.GetRequiredValue(id), cancellation).ConfigureAwait(false);
-            var text = parsed.GetValue(reason) is { Length: > 0 } given ? given : $"killed by {Environment.UserName} with 'yarnish app kill'";
+            var text = parsed.GetValue(reason) is { Length: > 0 } given ? given : $"{Environment.UserName} used 'yarnish app kill'";
             await client.KillAsync(application.Id.Value, text, cancellation).ConfigureAwait(false);
             if (json)
             {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Diagnostics;
 
 namespace Yarnish.Cli.Commands;
@@ -19,6 +20,7 @@ internal static class RunCommand
         var command = new Command("run", "Runs a program on the cluster: its driver here, its executors there. Exits with the program's code.") { program, arguments, name, queue, executors, cores, memory, settings };
         command.SetAction((parsed, cancellation) => CommandRunner.GuardAsync(async () =>
         {
+            RequireKnownOptions(parsed);
             var cluster = CommandRunner.Settings(parsed);
             // A cluster that does not answer is told before anything is built.
             using (var client = new ClusterClient(cluster))
@@ -56,6 +58,18 @@ internal static class RunCommand
             }
         }));
         return command;
+    }
+
+    // An option of ours with a letter wrong must not become an argument of the program.
+    private static void RequireKnownOptions(ParseResult parsed)
+    {
+        var unknown = parsed.Tokens
+            .TakeWhile(static token => token.Type != TokenType.DoubleDash)
+            .FirstOrDefault(static token => token.Type == TokenType.Argument && token.Value.Length > 1 && token.Value[0] == '-');
+        if (unknown is not null)
+        {
+            throw new CommandException(ExitCodes.Usage, $"'yarnish run' has no option '{unknown.Value}': see 'yarnish run --help'. Write -- before arguments of the program.");
+        }
     }
 
     /// <summary>The .dll to run; a project is built in Release first.</summary>
@@ -110,7 +124,7 @@ internal static class RunCommand
         }
         catch (OperationCanceledException)
         {
-            // Ctrl-C reaches the whole terminal group: the program got it too and ends its application in good order. A bare SIGTERM did not.
+            // Ctrl-C reaches the whole terminal group: the program got it too and ends its application in good order (its session lets a SIGTERM after that pass). A bare SIGTERM did not.
             await ProcessSignals.TerminateAsync(process, TimeSpan.FromSeconds(30)).ConfigureAwait(false);
             return ExitCodes.Interrupted;
         }

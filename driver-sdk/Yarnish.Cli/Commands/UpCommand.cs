@@ -22,6 +22,10 @@ internal static class UpCommand
             {
                 throw new CommandException(ExitCodes.Usage, $"--nodes {count} is not possible: 1 to 100.");
             }
+            if (parsed.GetValue(port) is < 1 or > 65535)
+            {
+                throw new CommandException(ExitCodes.Usage, $"--port {parsed.GetValue(port)} is not possible: 1 to 65535.");
+            }
             var options = new LocalClusterOptions
             {
                 Nodes = count,

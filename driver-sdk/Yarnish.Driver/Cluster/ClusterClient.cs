@@ -18,6 +18,8 @@ internal sealed class ClusterClient : IDisposable
     /// <summary>A refused connection is tried again after these pauses: a resource manager that restarts is back within seconds.</summary>
     private static readonly TimeSpan[] Pauses = [TimeSpan.FromMilliseconds(200), TimeSpan.FromMilliseconds(600), TimeSpan.FromSeconds(1.2)];
 
+    private static readonly TimeSpan ProbeTimeout = TimeSpan.FromSeconds(5);
+
     private readonly HttpClient http;
     private readonly string address;
     private readonly TimeProvider clock;
@@ -76,6 +78,26 @@ internal sealed class ClusterClient : IDisposable
                     "start the resource manager ('yarnish up'), or correct Yarnish:Address; without an address the program runs embedded",
                     error);
             }
+        }
+    }
+
+    /// <summary>Whether the resource manager lives: null when it does, else why it seems not to.</summary>
+    public async Task<string?> ProbeAsync(CancellationToken cancellation)
+    {
+        using var limit = new CancellationTokenSource(ProbeTimeout, clock);
+        using var both = CancellationTokenSource.CreateLinkedTokenSource(limit.Token, cancellation);
+        try
+        {
+            using var response = await http.GetAsync("livez", both.Token).ConfigureAwait(false);
+            return response.IsSuccessStatusCode ? null : $"status {(int)response.StatusCode}";
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            return $"no answer within {ProbeTimeout.TotalSeconds:0} s";
+        }
+        catch (HttpRequestException error)
+        {
+            return error.InnerException?.Message ?? error.Message;
         }
     }
 
@@ -142,7 +164,8 @@ internal sealed class ClusterClient : IDisposable
             throw YarnishConnectException.Because(
                 $"The cluster at {address} refuses this session.",
                 http.DefaultRequestHeaders.Authorization is null ? "it has a secret, and the session gave none" : "the session's secret is not the cluster's",
-                "set Yarnish:Secret (environment variable Yarnish__Secret) to the secret that the resource manager was started with");
+                "set Yarnish:Secret (environment variable Yarnish__Secret) to the secret that the resource manager was started with",
+                exitCode: 5);
         }
         throw YarnishConnectException.Because(what, await ReasonAsync(response, cancellation).ConfigureAwait(false), response.StatusCode == HttpStatusCode.NotFound
             ? "check Yarnish:Address: no resource manager of this version answers there"

@@ -36,6 +36,8 @@ internal sealed class ClusterFleet : IExecutorFleet
     private readonly string traceParent;
     private readonly IControlBus bus;
     private readonly ControlSender sender;
+    private readonly Func<CancellationToken, Task<string?>>? probe;
+    private readonly CancellationTokenSource stopping = new();
     private readonly TaskCompletionSource registered = new(TaskCreationOptions.RunContinuationsAsynchronously);
 
     private readonly Dictionary<ContainerId, Container> containers = [];
@@ -54,6 +56,9 @@ internal sealed class ClusterFleet : IExecutorFleet
     private long askedAt;
     private bool paused;
     private AskWaiting? waiting;
+    private bool probing;
+    private bool noneAlive;
+    private (DateTimeOffset Since, string Reason)? silent;
     private DateTimeOffset wantingSince = DateTimeOffset.MaxValue;
 
     /// <param name="registration">What registers the application.</param>
@@ -61,13 +66,16 @@ internal sealed class ClusterFleet : IExecutorFleet
     /// <param name="options">Numbers and sizes.</param>
     /// <param name="bus">The control bus of this application; owned.</param>
     /// <param name="clock">The clock.</param>
-    public ClusterFleet(RegisterApplication registration, Func<CancellationToken, Task<LaunchSpecification>> prepareLaunch, YarnishOptions options, IControlBus bus, TimeProvider clock)
+    /// <param name="probe">Asks the resource manager whether it lives: null when so, else the reason. Asked while nothing but an executor is missing; null: never.</param>
+    public ClusterFleet(RegisterApplication registration, Func<CancellationToken, Task<LaunchSpecification>> prepareLaunch, YarnishOptions options, IControlBus bus, TimeProvider clock,
+        Func<CancellationToken, Task<string?>>? probe = null)
     {
         this.registration = registration;
         this.prepareLaunch = prepareLaunch;
         this.options = options;
         this.bus = bus;
         this.clock = clock;
+        this.probe = probe;
         traceParent = registration.TraceParent;
         sender = new ControlSender(bus);
         Allocation = new AllocationOptions
@@ -94,7 +102,7 @@ internal sealed class ClusterFleet : IExecutorFleet
 
     private int Slots => Math.Max(1, options.ExecutorCores);
 
-    private bool AnyJoined => containers.Values.Any(static container => container.Joined);
+    private bool AnyJoined => !noneAlive && containers.Any(pair => pair.Value.Joined && !releasing.Contains(pair.Key));
 
     /// <inheritdoc/>
     public string Waiting(DateTimeOffset now)
@@ -103,7 +111,8 @@ internal sealed class ClusterFleet : IExecutorFleet
         {
             return "";
         }
-        return waiting is { } ask ? $"waiting for executors: {ask.Reason}"
+        return silent is { } manager ? $"waiting for the resource manager at {options.Address}: {manager.Reason}"
+            : waiting is { } ask ? $"waiting for executors: {ask.Reason}"
             : containers.Count > 0 ? $"waiting for executors: {containers.Count} granted, starting"
             : "waiting for executors: the resource manager has not answered yet";
     }
@@ -150,6 +159,10 @@ internal sealed class ClusterFleet : IExecutorFleet
                 NextWake = now;
                 loop.Apply(TimePassed.Instance); // Lets the machine say how many it wants from the start.
                 break;
+            case ManagerProbed probed:
+                probing = false;
+                silent = probed.Silence is { } reason ? (silent?.Since ?? now, reason) : null;
+                break;
             case ControlDelivery { From: var from, Message: var control } when from == ControlAddress.ResourceManager || control is ControlRefused:
                 Take(control, now);
                 break;
@@ -165,8 +178,49 @@ internal sealed class ClusterFleet : IExecutorFleet
             releasing.Add(id);
             CountLaunchFailure($"executor {id} on node {container.Node} did not say hello within {HelloTimeout.TotalSeconds:0} s");
         }
-        sender.Send(new ApplicationHeartbeat(registration.ApplicationId, ++heartbeatSequence, loop.Summarize()));
+        // Executors that said goodbye or fell silent are known to the loop before, or without, the word of the resource manager.
+        var progress = loop.Summarize();
+        noneAlive = progress.Executors == 0;
+        NoteWanting(now);
+        Probe(now);
+        sender.Send(new ApplicationHeartbeat(registration.ApplicationId, ++heartbeatSequence, progress));
         SendAsks();
+    }
+
+    // A job that has executors needs no resource manager, so one that restarts is not noticed. A job that has none must not wait for one that is gone for good.
+    private void Probe(DateTimeOffset now)
+    {
+        if (probe is null || AnyJoined || now - wantingSince < Patience)
+        {
+            silent = null;
+            return;
+        }
+        if (silent is { } manager && now - manager.Since >= options.BrokerTimeout)
+        {
+            silent = null;
+            loop.FailJobs(
+                $"no executor is left, and the resource manager at {options.Address} has not answered for {options.BrokerTimeout.TotalSeconds:0} s: {manager.Reason}",
+                "start the resource manager again, then the program; a longer wait is set with Yarnish:BrokerTimeout",
+                exitCode: 6);
+            return;
+        }
+        if (!probing)
+        {
+            probing = true;
+            _ = ProbeAsync(probe);
+        }
+    }
+
+    private async Task ProbeAsync(Func<CancellationToken, Task<string?>> ask)
+    {
+        try
+        {
+            await loop.PostAsync(new ManagerProbed(await ask(stopping.Token).ConfigureAwait(false))).ConfigureAwait(false);
+        }
+        catch (Exception error) when (error is OperationCanceledException or ObjectDisposedException)
+        {
+            // The session is over.
+        }
     }
 
     /// <summary>From the first ask for an executor to the first hello of one: what starting costs; null until then.</summary>
@@ -185,6 +239,7 @@ internal sealed class ClusterFleet : IExecutorFleet
             containers.Add(id, container = new Container(hello.NodeId, now));
         }
         container.Joined = true;
+        noneAlive = false;
         FirstHello ??= askedAt == 0 ? null : clock.GetElapsedTime(askedAt);
         launchFailures = 0;
         return true;
@@ -248,6 +303,7 @@ internal sealed class ClusterFleet : IExecutorFleet
     /// <inheritdoc/>
     public async ValueTask DisposeAsync()
     {
+        await stopping.CancelAsync().ConfigureAwait(false);
         await sender.DisposeAsync().ConfigureAwait(false);
         await bus.DisposeAsync().ConfigureAwait(false);
     }
@@ -275,10 +331,10 @@ internal sealed class ClusterFleet : IExecutorFleet
                 SendAsks();
                 break;
             case ApplicationRefused refused when Follows(refused.Epoch):
-                Refuse("The cluster refuses the application.", refused.Reason);
+                Refuse("The cluster refuses the application.", refused.Reason, exitCode: 2);
                 break;
             case ControlRefused refused:
-                Refuse("The cluster refuses messages of this session.", refused.Reason);
+                Refuse("The cluster refuses messages of this session.", refused.Reason, exitCode: 5);
                 break;
             case ResyncApplication resync when Follows(resync.Epoch):
                 sender.Send(registration);
@@ -303,7 +359,7 @@ internal sealed class ClusterFleet : IExecutorFleet
                 FailIfImpossible();
                 break;
             case KillApplication kill when Follows(kill.Epoch):
-                loop.Abandon($"the application was killed: {kill.Reason}", "ask whoever killed it, or start the program again");
+                loop.Abandon($"the application was killed: {kill.Reason}", "ask whoever killed it, or start the program again", exitCode: 8);
                 break;
         }
     }
@@ -319,12 +375,12 @@ internal sealed class ClusterFleet : IExecutorFleet
         return true;
     }
 
-    private void Refuse(string what, string why)
+    private void Refuse(string what, string why, int exitCode)
     {
-        var error = YarnishConnectException.Because(what, why, "see the reason; the resource manager's log tells more");
+        var error = YarnishConnectException.Because(what, why, "see the reason; the resource manager's log tells more", exitCode: exitCode);
         if (!registered.TrySetException(error))
         {
-            loop.Abandon($"{what} {why}", "start the program again");
+            loop.Abandon($"{what} {why}", "start the program again", exitCode);
         }
     }
 
@@ -373,7 +429,7 @@ internal sealed class ClusterFleet : IExecutorFleet
     {
         if (waiting is { Impossible: true } ask && containers.Count == 0)
         {
-            loop.FailJobs($"no executor can ever be granted: {ask.Reason}", "ask for less (Yarnish:ExecutorMemory, Yarnish:ExecutorCores), or add a larger node");
+            loop.FailJobs($"no executor can ever be granted: {ask.Reason}", "ask for less (Yarnish:ExecutorMemory, Yarnish:ExecutorCores), or add a larger node", exitCode: 3);
         }
     }
 
@@ -417,6 +473,8 @@ internal sealed class ClusterFleet : IExecutorFleet
 
         public bool Joined { get; set; }
     }
+
+    private sealed record ManagerProbed(string? Silence);
 
     private sealed record LaunchReady(LaunchSpecification Launch);
 }

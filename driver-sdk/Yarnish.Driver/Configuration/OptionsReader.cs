@@ -90,11 +90,14 @@ internal static class OptionsReader
             "the base URL of a resource manager, such as http://rm:8088");
     }
 
+    private static YarnishConnectException Wrong(string what, string why, string cure, Exception? inner = null) =>
+        YarnishConnectException.Because(what, why, cure, inner, exitCode: 2);
+
     private static void Require(bool holds, string key, string value, string expected)
     {
         if (!holds)
         {
-            throw YarnishConnectException.Because($"The session cannot be opened: setting {Prefix}{key} is {value}.", $"it must be {expected}", $"change {Prefix}{key} (appsettings.json, environment, arguments or code)");
+            throw Wrong($"The session cannot be opened: setting {Prefix}{key} is {value}.", $"it must be {expected}", $"change {Prefix}{key} (appsettings.json, environment, arguments or code)");
         }
     }
 
@@ -107,7 +110,7 @@ internal static class OptionsReader
         }
         catch (Exception error) when (error is InvalidDataException or IOException or UnauthorizedAccessException)
         {
-            throw YarnishConnectException.Because($"The settings file {file} cannot be read.", error.InnerException?.Message ?? error.Message, "repair or remove the file", error);
+            throw Wrong($"The settings file {file} cannot be read.", error.InnerException?.Message ?? error.Message, "repair or remove the file", error);
         }
         foreach (var (key, value) in root.GetSection("Yarnish").AsEnumerable(makePathsRelative: true).Where(pair => pair.Value is not null))
         {
@@ -154,7 +157,7 @@ internal static class OptionsReader
             }
             if (equals < 0 && i + 1 >= arguments.Count)
             {
-                throw YarnishConnectException.Because($"Argument {argument} has no value.", "it is the last argument", $"write {argument}=VALUE or {argument} VALUE");
+                throw Wrong($"Argument {argument} has no value.", "it is the last argument", $"write {argument}=VALUE or {argument} VALUE");
             }
             Set(options, key, equals < 0 ? arguments[++i] : argument[(equals + 1)..], $"argument {name}");
         }
@@ -175,7 +178,7 @@ internal static class OptionsReader
             {
                 return;
             }
-            throw YarnishConnectException.Because($"Unknown setting {Prefix}{key} in {source}.", Suggest(key), $"settings are {string.Join(", ", Keys.Keys)}, ExecutorEnvironment:NAME");
+            throw Wrong($"Unknown setting {Prefix}{key} in {source}.", Suggest(key), $"settings are {string.Join(", ", Keys.Keys)}, ExecutorEnvironment:NAME");
         }
         try
         {
@@ -183,7 +186,7 @@ internal static class OptionsReader
         }
         catch (FormatException error)
         {
-            throw YarnishConnectException.Because($"Setting {Prefix}{key} in {source} is not valid.", error.Message, "correct the value", error);
+            throw Wrong($"Setting {Prefix}{key} in {source} is not valid.", error.Message, "correct the value", error);
         }
     }
 

@@ -7,6 +7,7 @@ namespace Yarnish.Jobs;
 internal static class FailureText
 {
     private const int MaximumFrames = 8;
+    private const int MaximumForeignFrames = 2;
 
     private static readonly string[] RuntimeNamespaces = ["Yarnish.", "System.", "Microsoft.", "Newtonsoft.", "MessagePack."];
 
@@ -68,21 +69,22 @@ internal static class FailureText
                 text.Append("\n        caused by ");
             }
             text.Append(Indent($"{error.Type}: {error.Message}"));
-            foreach (var frame in UserFramesFirst(error.StackTrace))
+            // What is wrong with a file is in the message; where Yarnish read it helps nobody.
+            foreach (var frame in UserFramesFirst(error.StackTrace, error.Type.StartsWith("System.IO.", StringComparison.Ordinal) ? 0 : MaximumForeignFrames))
             {
                 text.Append("\n          ").Append(frame);
             }
         }
     }
 
-    /// <summary>The frames of user code; of the rest only how many there are. All frames when none is the user's.</summary>
-    private static List<string> UserFramesFirst(string stack)
+    /// <summary>The frames of user code; of the rest only how many there are. The uppermost ones when none is the user's.</summary>
+    private static List<string> UserFramesFirst(string stack, int foreign)
     {
         var frames = stack.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         var shown = frames.Where(IsUserFrame).Take(MaximumFrames).ToList();
         if (shown.Count == 0)
         {
-            shown = [.. frames.Take(MaximumFrames)];
+            shown = [.. frames.Take(foreign)];
         }
         if (frames.Length > shown.Count)
         {

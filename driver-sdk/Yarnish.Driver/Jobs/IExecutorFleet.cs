@@ -67,10 +67,11 @@ internal interface IFleetLoop
     /// <summary>On the loop: fails every job that runs.</summary>
     /// <param name="why">The reason.</param>
     /// <param name="cure">What to do.</param>
-    void FailJobs(string why, string cure);
+    /// <param name="exitCode">See <see cref="YarnishException.ExitCode"/>.</param>
+    void FailJobs(string why, string cure, int exitCode = 1);
 
     /// <summary>On the loop: nothing will ever run again; later jobs fail with the same words.</summary>
-    void Abandon(string why, string cure);
+    void Abandon(string why, string cure, int exitCode = 1);
 
     /// <summary>On the loop: the summary that is shown to people.</summary>
     ApplicationProgress Summarize();

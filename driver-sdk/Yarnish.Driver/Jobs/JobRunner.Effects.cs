@@ -29,20 +29,20 @@ internal sealed partial class JobRunner
     public void Apply(JobEvent change) => changes.Enqueue(change);
 
     /// <inheritdoc/>
-    public void FailJobs(string why, string cure)
+    public void FailJobs(string why, string cure, int exitCode = 1)
     {
         foreach (var job in jobs.Values)
         {
-            Give(job, new YarnishJobException(FailureText.OfJob(job.Title, why, cure)) { JobId = job.Id });
+            Give(job, new YarnishJobException(FailureText.OfJob(job.Title, why, cure)) { JobId = job.Id, ExitCode = exitCode });
         }
         ApplyChanges(clock.GetUtcNow());
     }
 
     /// <inheritdoc/>
-    public void Abandon(string why, string cure)
+    public void Abandon(string why, string cure, int exitCode = 1)
     {
-        abandoned = (why, cure);
-        FailJobs(why, cure);
+        abandoned = (why, cure, exitCode);
+        FailJobs(why, cure, exitCode);
     }
 
     /// <inheritdoc/>
@@ -299,7 +299,7 @@ internal sealed partial class JobRunner
                 }
             }
         }
-        lastJobFailed = error is not null;
+        lastFailure = error?.Message;
         if (display.Enabled)
         {
             var seconds = clock.GetElapsedTime(job.Started).TotalSeconds;
@@ -375,10 +375,12 @@ internal sealed partial class JobRunner
             try
             {
                 await registry.PublishLocationsAsync(ShuffleLocations.From(publish.ShuffleId, publish.Epoch, publish.Outputs), stopping.Token).ConfigureAwait(false);
+                PostSoon(new RegistryHeard(""));
                 return;
             }
             catch (Exception error) when (error is BlockRegistryException && attempt < PublishPauses.Length)
             {
+                PostSoon(new RegistryHeard(error.Message));
                 await Task.Delay(PublishPauses[attempt], clock, stopping.Token).ConfigureAwait(false);
             }
             catch (Exception error) when (error is BlockRegistryException or OperationCanceledException)
@@ -398,7 +400,9 @@ internal sealed partial class JobRunner
             now - job.SubmittedAt,
             [.. job.Stages.Where(stages.ContainsKey).Select(id => stages[id]).Select(static stage =>
                 new StageProgress(stage.StageId, stage.Name, stage.Done, stage.Running, stage.Tasks, stage.Failed))]));
-        var waiting = linkDown is { } down ? $"waiting for the message broker: {down.Reason}" : fleet.Waiting(now);
+        var waiting = linkDown is { } down ? $"waiting for the message broker: {down.Reason}"
+            : registryDown is { } missing ? $"waiting for Redis: {missing.Reason}"
+            : fleet.Waiting(now);
         return new ProgressSnapshot([.. running], executors.Count, waiting);
     }
 
@@ -410,7 +414,8 @@ internal sealed partial class JobRunner
         {
             (message as RunningJob)?.Cancel();
         }
-        var failed = machine.Totals.JobsFailed > 0 && lastJobFailed;
+        // Whatever ran until now was not finished: nobody got its result.
+        lastFailure = jobs.Count > 0 ? $"The session ended while {(jobs.Count == 1 ? "a job" : $"{jobs.Count} jobs")} ran." : lastFailure;
         var summary = Summarize();
         foreach (var job in jobs.Values.ToList())
         {
@@ -427,7 +432,7 @@ internal sealed partial class JobRunner
             Task leaving = link.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(5), clock);
             await leaving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
-        var why = Interrupted ?? abandoned?.Why ?? (failed ? "the last job failed" : "");
+        var why = Interrupted ?? abandoned?.Why ?? lastFailure ?? "";
         await fleet.FinishAsync(why.Length == 0, why, summary).ConfigureAwait(false);
         await IgnoreAsync(registry.DeleteApplicationAsync()).ConfigureAwait(false);
         traces.Dispose();

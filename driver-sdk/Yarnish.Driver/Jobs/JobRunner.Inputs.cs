@@ -89,6 +89,9 @@ internal sealed partial class JobRunner
             case ResultFailure failure:
                 Tell(new ResultHandlerFailed(failure.JobId, failure.Partition, RemoteError.From(failure.Error)), now);
                 break;
+            case RegistryHeard heard:
+                registryDown = heard.Problem.Length == 0 ? null : registryDown ?? (now, heard.Problem);
+                break;
             case UnpersistRequest unpersist:
                 Tell(new CollectionUnpersisted(unpersist.Collection), now);
                 outbox.Send(null, new DropBlocks([], [unpersist.Collection]));
@@ -107,7 +110,7 @@ internal sealed partial class JobRunner
     {
         if (abandoned is { } reason)
         {
-            job.Fail(new YarnishJobException(FailureText.OfJob(job.Plan.Name, reason.Why, reason.Cure)));
+            job.Fail(new YarnishJobException(FailureText.OfJob(job.Plan.Name, reason.Why, reason.Cure)) { ExitCode = reason.ExitCode });
             return;
         }
         job.Id = new JobId(nextJob++);
@@ -223,7 +226,13 @@ internal sealed partial class JobRunner
         }
         if (linkDown is { } down && now - down.Since >= options.BrokerTimeout && jobs.Count > 0)
         {
-            FailJobs($"the message broker has not worked for {options.BrokerTimeout.TotalSeconds:0} s: {down.Reason}", "start the broker again, then the program; a longer wait is set with Yarnish:BrokerTimeout");
+            FailJobs($"the message broker has not worked for {options.BrokerTimeout.TotalSeconds:0} s: {down.Reason}", "start the broker again, then the program; a longer wait is set with Yarnish:BrokerTimeout", exitCode: 6);
+        }
+        // Known from a stage that could not publish where its output is: those that read it ask again and again, and each time Redis gets another chance.
+        if (registryDown is { } missing && now - missing.Since >= options.BrokerTimeout)
+        {
+            registryDown = null;
+            FailJobs($"Redis has not worked for {options.BrokerTimeout.TotalSeconds:0} s: {missing.Reason}", "start Redis again, then the program; a longer wait is set with Yarnish:BrokerTimeout", exitCode: 6);
         }
     }
 

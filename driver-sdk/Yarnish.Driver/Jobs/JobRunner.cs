@@ -46,14 +46,15 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     private int nextJob;
     private int nextCode;
     private int jobCount;
-    private bool lastJobFailed;
+    private string? lastFailure;
     private volatile int liveSlots;
     private ApplicationProgress progress = new();
     private DateTimeOffset armedFor = DateTimeOffset.MaxValue;
     private DateTimeOffset nextDisplay = DateTimeOffset.MaxValue;
     private DateTimeOffset nextRefresh;
     private (DateTimeOffset Since, string Reason)? linkDown;
-    private (string Why, string Cure)? abandoned;
+    private (DateTimeOffset Since, string Reason)? registryDown;
+    private (string Why, string Cure, int ExitCode)? abandoned;
     private Task loop = Task.CompletedTask;
 
     public JobRunner(JobRunnerParts parts)
@@ -313,7 +314,7 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
         catch (Exception error)
         {
             // A mistake of ours: whoever waits must learn of it rather than wait for ever.
-            abandoned = ($"the driver loop ended by an error of its own: {error}", "report this; run the program again");
+            abandoned = ($"the driver loop ended by an error of its own: {error}", "report this; run the program again", 1);
             foreach (var job in jobs.Values)
             {
                 job.Fail(new YarnishJobException(FailureText.OfJob(job.Title, abandoned.Value.Why, abandoned.Value.Cure), error) { JobId = job.Id });
@@ -380,6 +381,7 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     {
         var wake = Earlier(machine.NextWake, fleet.NextWake);
         wake = Earlier(wake, jobs.Count > 0 ? nextDisplay : null);
+        wake = Earlier(wake, registryDown is { } missing ? missing.Since + options.BrokerTimeout : null);
         wake = Earlier(wake, linkDown is { } down ? down.Since + options.BrokerTimeout : null);
         if (wake is not { } at || at >= armedFor)
         {
@@ -392,6 +394,9 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     private static DateTimeOffset? Earlier(DateTimeOffset? left, DateTimeOffset? right) =>
         left is null ? right : right is null || left < right ? left : right;
+
+    /// <summary>Whether the registry took what was published; else why not.</summary>
+    private sealed record RegistryHeard(string Problem);
 
     private sealed class Wake
     {

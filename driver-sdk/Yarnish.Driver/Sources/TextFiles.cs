@@ -30,7 +30,10 @@ internal static class TextFiles
             if (matches.Count == 0)
             {
                 throw new FileNotFoundException(
-                    $"ReadText: '{pattern}' names no file (looked from {Directory.GetCurrentDirectory()}). Check the path; globs may use *, ? and **.", pattern);
+                    Directory.Exists(pattern)
+                        ? $"ReadText: the directory '{pattern}' holds no file (those whose names begin with . or _ do not count, nor do its subdirectories: for these write '{Path.Join(pattern, "**")}')."
+                        : $"ReadText: '{pattern}' names no file (looked from {Directory.GetCurrentDirectory()}). Check the path; globs may use *, ? and **.",
+                    pattern);
             }
         }
         return [.. found.Values];

@@ -14,6 +14,13 @@ internal sealed class TextOperator : Operator<string>
 
     private const int BufferBytes = 1 << 16;
 
+    // Without it .NET takes a compressed file that was cut off for one that ends there: rows would be missing from the answer and nobody would know. Read by .NET at the first
+    // use of compression in the process, hence also set when a session is made (CountTruncatedAsDamaged).
+    static TextOperator() => CountTruncatedAsDamaged();
+
+    /// <summary>Has .NET refuse compressed files that end too early.</summary>
+    public static void CountTruncatedAsDamaged() => AppContext.SetSwitch("System.IO.Compression.UseStrictValidation", true);
+
     public override IEnumerable<string> Open(OperatorInputs inputs, int partition)
     {
         var counters = inputs.Task.Counters;
@@ -83,7 +90,7 @@ internal sealed class TextOperator : Operator<string>
                         ArrayPool<byte>.Shared.Return(buffer);
                         buffer = larger;
                     }
-                    var read = stream.Read(buffer, end, buffer.Length - end);
+                    var read = Read(stream, buffer.AsSpan(end), path);
                     if (read > 0)
                     {
                         end += read;
@@ -112,6 +119,18 @@ internal sealed class TextOperator : Operator<string>
         finally
         {
             ArrayPool<byte>.Shared.Return(buffer);
+        }
+    }
+
+    private static int Read(Stream stream, Span<byte> into, string path)
+    {
+        try
+        {
+            return stream.Read(into);
+        }
+        catch (InvalidDataException error)
+        {
+            throw new InvalidDataException($"{path} is no whole gzip file, it is damaged, cut off or something else: {error.Message}");
         }
     }
 

@@ -30,10 +30,10 @@ try
     }
     return 0;
 }
-catch (Exception error) when (error is YarnishJobException or YarnishConnectException or IOException)
+catch (Exception error) when (error is YarnishException or IOException)
 {
     Console.Error.WriteLine(error.Message);
-    return 1;
+    return error is YarnishException failure ? failure.ExitCode : 1;
 }
 
 static Rdd<KeyValuePair<string, string>> Fields(Rdd<string> lines) => lines

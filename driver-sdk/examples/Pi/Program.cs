@@ -28,10 +28,10 @@ try
             || (int.TryParse(session.Arguments[position], NumberStyles.None, CultureInfo.InvariantCulture, out number) && number > 0);
     }
 }
-catch (Exception error) when (error is YarnishJobException or YarnishConnectException)
+catch (YarnishException error)
 {
     Console.Error.WriteLine(error.Message);
-    return 1;
+    return error.ExitCode;
 }
 
 // Seeded by the task: a task that runs again gives the same answer.

@@ -24,10 +24,10 @@ try
     }
     return 0;
 }
-catch (Exception error) when (error is YarnishJobException or YarnishConnectException or IOException)
+catch (Exception error) when (error is YarnishException or IOException)
 {
     Console.Error.WriteLine(error.Message);
-    return 1;
+    return error is YarnishException failure ? failure.ExitCode : 1;
 }
 
 static IEnumerable<string> Words(string line)

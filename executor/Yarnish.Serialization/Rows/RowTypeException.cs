@@ -1,7 +1,7 @@
 namespace Yarnish.Serialization;
 
 /// <summary>A type cannot be a row. The message names the member at fault and what to do.</summary>
-public sealed class RowTypeException : Exception
+public sealed class RowTypeException : YarnishException
 {
     /// <summary>With a message for people.</summary>
     public RowTypeException(string message)

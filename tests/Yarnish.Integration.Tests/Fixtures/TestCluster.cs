@@ -154,13 +154,13 @@ internal sealed class TestCluster : IAsyncDisposable
                 }
             }
         }
-        KillLeftovers();
+        KillContainers();
         http.Dispose();
         System.IO.Directory.Delete(Directory, recursive: true);
     }
 
-    // Containers outlive a killed agent on purpose; whatever still works below our directory is ours to end.
-    private void KillLeftovers()
+    /// <summary>SIGKILL to whatever works below the directory of this cluster. Containers outlive a killed agent on purpose.</summary>
+    public void KillContainers()
     {
         foreach (var folder in System.IO.Directory.EnumerateDirectories("/proc"))
         {

@@ -49,6 +49,38 @@ public sealed class TextTests(IsolatedSession isolated) : IClassFixture<Isolated
         });
 
     [Fact]
+    public async Task A_gzip_file_that_was_cut_off_or_is_none_fails_the_job_and_is_named()
+    {
+        using var whole = new MemoryStream();
+        await using (var gzip = new GZipStream(whole, CompressionLevel.Fastest, leaveOpen: true))
+        {
+            for (var i = 0; i < 100_000; i++)
+            {
+                await gzip.WriteAsync(System.Text.Encoding.UTF8.GetBytes($"line {i * 7919L % 1_000_003}\n"));
+            }
+        }
+        foreach (var (name, bytes) in new[] { ("cut.gz", whole.ToArray()[..^1000]), ("none.gz", "this is text\n"u8.ToArray()) })
+        {
+            var path = Path.Combine(directory, name);
+            await File.WriteAllBytesAsync(path, bytes);
+
+            var error = await Assert.ThrowsAsync<YarnishJobException>(() => session.ReadText(path).CountAsync());
+
+            Assert.Contains($"{path} is no whole gzip file", error.Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_directory_without_files_says_so()
+    {
+        var empty = Directory.CreateDirectory(Path.Combine(directory, "empty")).FullName;
+
+        var error = Assert.Throws<FileNotFoundException>(() => session.ReadText(empty));
+
+        Assert.Contains($"the directory '{empty}' holds no file", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Files_directories_globs_and_gzip_are_read()
     {
         Write("a.txt", "one\ntwo\n");

@@ -241,6 +241,24 @@ public sealed class ClusterFleetTests
     }
 
     [Fact]
+    public async Task A_resource_manager_that_is_gone_while_no_executor_is_left_is_told_and_then_fails_the_jobs()
+    {
+        await using var scene = await Scene.RegisteredAsync(new ExecutorRange(1, 1), _ => Task.FromResult<string?>("Connection refused"));
+        scene.Fleet.Want(1, [], Start);
+        scene.Fleet.Tick(Start);
+        Assert.Equal("waiting for executors: the resource manager has not answered yet", scene.Fleet.Waiting(Start.AddSeconds(3)));
+
+        scene.Fleet.Tick(Start.AddSeconds(3));
+        Assert.Equal("waiting for the resource manager at http://rm: Connection refused", scene.Fleet.Waiting(Start.AddSeconds(3)));
+        scene.Fleet.Tick(Start.AddSeconds(50));
+        Assert.Empty(scene.Loop.Failures);
+
+        scene.Fleet.Tick(Start.AddSeconds(70));
+
+        Assert.Contains("the resource manager at http://rm has not answered for 60 s: Connection refused", Assert.Single(scene.Loop.Failures).Why, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task End_of_the_application_is_reported()
     {
         await using var scene = await Scene.RegisteredAsync(new ExecutorRange(1, 1));
@@ -257,14 +275,14 @@ public sealed class ClusterFleetTests
         private readonly IControlBus manager;
         private readonly BlockingCollection<ControlMessage> received = [];
 
-        public Scene(ExecutorRange executors, Action<YarnishOptions>? change = null)
+        public Scene(ExecutorRange executors, Action<YarnishOptions>? change = null, Func<CancellationToken, Task<string?>>? probe = null)
         {
             var options = new YarnishOptions { Executors = executors, Address = "http://rm" };
             change?.Invoke(options);
             var fabric = new InMemoryControlFabric();
             manager = fabric.CreateBus(ControlAddress.ResourceManager);
             Fleet = new ClusterFleet(
-                new RegisterApplication(Application, "test", "me", ""), _ => Task.FromResult(Launch), options, fabric.CreateBus(ControlAddress.Application(Application)), TimeProvider.System);
+                new RegisterApplication(Application, "test", "me", ""), _ => Task.FromResult(Launch), options, fabric.CreateBus(ControlAddress.Application(Application)), TimeProvider.System, probe);
             Loop = new FleetLoop(this);
         }
 
@@ -272,9 +290,9 @@ public sealed class ClusterFleetTests
 
         public FleetLoop Loop { get; }
 
-        public static async Task<Scene> RegisteredAsync(ExecutorRange executors)
+        public static async Task<Scene> RegisteredAsync(ExecutorRange executors, Func<CancellationToken, Task<string?>>? probe = null)
         {
-            var scene = new Scene(executors);
+            var scene = new Scene(executors, probe: probe);
             var starting = scene.StartAsync();
             await scene.NextAsync<RegisterApplication>();
             await scene.AnswerAsync(new ApplicationRegistered(1, Application, "root.default"));
@@ -349,9 +367,9 @@ public sealed class ClusterFleetTests
 
             public void Apply(JobEvent change) => Changes.Add(change);
 
-            public void FailJobs(string why, string cure) => Failures.Add((why, cure));
+            public void FailJobs(string why, string cure, int exitCode = 1) => Failures.Add((why, cure));
 
-            public void Abandon(string why, string cure) => Abandoned = why;
+            public void Abandon(string why, string cure, int exitCode = 1) => Abandoned = why;
 
             public ApplicationProgress Summarize() => new() { TasksSucceeded = 42 };
         }
