@@ -225,6 +225,10 @@ internal static class QueueEndpoints
 
     private static async Task<PlanAnswer> PlanAsync(ClusterStatus status, SemaphoreSlim suppositions, PlanRequest request, CancellationToken cancellation)
     {
+        if (request.Resources is null)
+        {
+            throw RestException.Invalid("Say what each container needs: \"resources\": {\"memoryBytes\": …, \"milliCores\": …}.");
+        }
         if (request.Count is < 1 or > MaximumPlanned)
         {
             throw RestException.Invalid($"A plan is for 1 to {MaximumPlanned} containers, not {request.Count}.");
@@ -232,8 +236,8 @@ internal static class QueueEndpoints
         var id = new ApplicationId("plan-" + Guid.NewGuid().ToString("N"));
         var hypothesis = new Hypothesis
         {
-            Submit = new RegisterApplication(id, "plan", request.User, request.Queue) { Priority = request.Priority },
-            Asks = [new Ask(1, request.Resources, request.Count, new LaunchSpecification("plan", [])) { Partition = request.Partition }],
+            Submit = new RegisterApplication(id, "plan", request.User ?? "", request.Queue ?? "") { Priority = request.Priority },
+            Asks = [new Ask(1, request.Resources, request.Count, new LaunchSpecification("plan", [])) { Partition = request.Partition ?? "" }],
         };
         var outcome = await SupposeAsync(status, suppositions, _ => hypothesis, cancellation);
         var places = outcome.Grants.Where(grant => grant.ApplicationId == id).Select(grant => new PlannedPlace(grant.NodeId, grant.Containers)).ToImmutableArray();
@@ -255,13 +259,14 @@ internal static class QueueEndpoints
         {
             throw RestException.Invalid("Say what each new node offers: \"node\": {\"memoryBytes\": …, \"milliCores\": …}.");
         }
-        foreach (var node in request.RemoveNodes)
+        var removed = request.RemoveNodes.IsDefault ? [] : request.RemoveNodes;
+        foreach (var node in removed)
         {
             FindNode(status, node.Value);
         }
-        var ended = request.Kill.Select(id => ClusterEndpoints.Find(status, id).Info.Id).ToImmutableArray();
+        var ended = (request.Kill.IsDefault ? [] : request.Kill).Select(id => ClusterEndpoints.Find(status, id).Info.Id).ToImmutableArray();
         ClusterConfiguration? queues = null;
-        if (request.Queues.Length > 0)
+        if (request.Queues is { Length: > 0 })
         {
             var read = QueueFileReader.Read(request.Queues);
             queues = read.Configuration ?? throw RestException.Invalid($"The supposed queues are wrong:{Environment.NewLine}{QueueFileResult.Describe(read.Errors)}");
@@ -269,10 +274,10 @@ internal static class QueueEndpoints
         var outcome = await SupposeAsync(status, suppositions, books => new Hypothesis
         {
             AddNodes = [.. Enumerable.Range(1, request.AddNodes).Select(number =>
-                new RegisterNode(new NodeId(string.Create(CultureInfo.InvariantCulture, $"new-node-{number}")), 1, request.Node!, "", "") { Partition = request.Partition })],
-            RemoveNodes = request.RemoveNodes,
+                new RegisterNode(new NodeId(string.Create(CultureInfo.InvariantCulture, $"new-node-{number}")), 1, request.Node!, "", "") { Partition = request.Partition ?? "" })],
+            RemoveNodes = removed,
             End = ended,
-            Configuration = request.Weights.IsEmpty ? queues : Weighted(queues ?? books.Configuration, request.Weights),
+            Configuration = request.Weights is null or { IsEmpty: true } ? queues : Weighted(queues ?? books.Configuration, request.Weights),
         }, cancellation);
         return new WhatIfAnswer(
             outcome.Refusal,

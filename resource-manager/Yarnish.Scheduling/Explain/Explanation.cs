@@ -329,7 +329,7 @@ internal sealed class Explanation(ClusterState state, Placing placing)
             case WaitingKind.NodeUnavailable:
                 return new(kind, count, "", 0, 0, 0) { Text = $"{some} {Are(count)} lost, silent, unhealthy or draining; bring them back" };
             case WaitingKind.NodeExcluded:
-                return new(kind, count, "", 0, 0, 0) { Text = $"{some} {Are(count)} excluded by the application itself" };
+                return new(kind, count, "", 0, 0, 0) { Text = $"{some} {Are(count)} excluded by the application itself; it goes on when the application takes them again or other nodes join" };
             case WaitingKind.Attribute:
                 var wanted = Targets(ask, PlacementKind.Attribute);
                 return new(kind, count, wanted, 0, 0, 0) { Text = $"{some} {(count == 1 ? "does" : "do")} not satisfy {wanted}; add nodes that do or drop the rule" };
@@ -350,7 +350,7 @@ internal sealed class Explanation(ClusterState state, Placing placing)
                 var owner = closest.Reserved!.ReservedFor!;
                 return new(kind, count, closest.Reserved.Id.Value, 0, 0, 0)
                 {
-                    Text = $"{some} {Are(count)} held for larger asks that wait longer (node {closest.Reserved.Id} for ask {owner.AskId} of {owner.Application.Id})",
+                    Text = $"{some} {Are(count)} held for larger asks that wait longer (node {closest.Reserved.Id} for ask {owner.AskId} of {owner.Application.Id}); it goes on when those are placed or a node is added",
                 };
             case WaitingKind.NotEnoughFree:
                 var free = closest.Node!.Capacity[closest.Resource] - closest.Node.Allocated[closest.Resource];

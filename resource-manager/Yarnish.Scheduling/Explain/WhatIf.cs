@@ -166,7 +166,7 @@ public sealed partial class ClusterMachine
         {
             fork.Apply(new ContinuePlacing(), settled, effects);
         }
-        return new("", Summarize(effects), fork.Waiting(), fork.PlanPreemption(settled + fork._state.Configuration.Preemption.Delay, roundPercent: 100));
+        return new("", Summarize(effects), fork.Waiting(hypothesis.Submit?.ApplicationId), fork.PlanPreemption(settled + fork._state.Configuration.Preemption.Delay, roundPercent: 100));
     }
 
     private static ImmutableArray<ContainerReport> Reports(Node node)
@@ -249,14 +249,14 @@ public sealed partial class ClusterMachine
         return [.. grants];
     }
 
-    private ImmutableArray<PlannedWait> Waiting()
+    private ImmutableArray<PlannedWait> Waiting(ApplicationId? submitted)
     {
         var waiting = ImmutableArray.CreateBuilder<PlannedWait>();
         foreach (var application in _state.Applications)
         {
             foreach (var ask in application.AskList)
             {
-                if (ask is { Message: not null, Outstanding: > 0 } && waiting.Count < 1000)
+                if (ask is { Message: not null, Outstanding: > 0 } && (waiting.Count < 1000 || application.Id == submitted))
                 {
                     waiting.Add(new PlannedWait(application.Id, WaitingOf(ask), Explanation.Reasons(ask)));
                 }

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Text;
+using CsCheck;
 using Xunit;
 using Yarnish.Protocol;
 using Yarnish.Queues;
@@ -179,6 +180,32 @@ public sealed class QueueFileTests
     [InlineData("99999999999p")]
     [InlineData("g")]
     public void Memory_without_a_unit_or_sense_is_not(string text) => Assert.False(QueueFileReader.TryReadMemory(text, out _));
+
+    [Fact]
+    public void Any_damage_to_a_file_is_an_error_or_a_configuration_that_works_and_never_an_exception()
+    {
+        var example = Example();
+        string[] pieces = ["{", "}", "[", "]", ": ", "- ", "&a ", "*a", "!t ", "|\n", "\"", "'", "%", "\n", "\t", "9999999999999999999", "-1", "\0", "\uFFFE", "? ", "---\n", "...\n", "<<: ", "~", "#", "root:\n"];
+        Gen.Select(Gen.Int[0, example.Length - 1], Gen.Int[0, 40], Gen.Int[0, pieces.Length - 1]).Array[1, 6].Sample(damages =>
+        {
+            var text = new StringBuilder(example);
+            foreach (var (at, cut, piece) in damages)
+            {
+                var from = Math.Min(at, text.Length);
+                text.Remove(from, Math.Min(cut, text.Length - from)).Insert(from, pieces[piece]);
+            }
+
+            var result = QueueFileReader.Read(text.ToString());
+
+            Assert.Equal(result.Errors.IsEmpty, result.Configuration is not null);
+            Assert.All(result.Errors, error => Assert.InRange(error.Line, 1, text.ToString().Count(c => c is '\n') + 2));
+            if (result.Configuration is { } configuration)
+            {
+                _ = new ClusterMachine(new ClusterSettings(), configuration);
+                Assert.Empty(QueueDifference.Between(configuration, configuration));
+            }
+        }, iter: 3_000);
+    }
 
     private static ClusterConfiguration Good(string text)
     {

@@ -8,6 +8,13 @@ namespace Yarnish.Tests.Scheduling;
 /// <summary>One test per cause: the typed reason, its numbers, and a sentence that says what would unblock it.</summary>
 public sealed class WhyAsksWaitTests
 {
+    // What a sentence offers to whoever reads it: something to do, or something that will happen.
+    private static readonly string[] Remedies =
+    [
+        "it goes on when", "ask for", "ask again", "add ", "start an agent", "bring them back", "can start it", "let it relax", "look at their logs", "others will do in",
+        "free some there", "raise the limit",
+    ];
+
     private static QueueConfiguration Leaf(string name) => new(name);
 
     private static ClusterConfiguration Queues(params QueueConfiguration[] queues) => new() { Root = new("root") { Queues = [.. queues] } };
@@ -18,6 +25,7 @@ public sealed class WhyAsksWaitTests
         Assert.Contains(ask.Reasons, reason => reason.Kind == kind);
         Assert.Equal(impossible, cluster.Waiting("a").Impossible);
         Assert.All(words, word => Assert.Contains(word, ask.Sentence, StringComparison.Ordinal));
+        Assert.True(Remedies.Any(remedy => ask.Sentence.Contains(remedy, StringComparison.Ordinal)), $"This does not say what would unblock it: {ask.Sentence}");
         Assert.Equal(ask.Sentence, cluster.Waiting("a").Reason);
     }
 
