@@ -6,7 +6,7 @@ using Yarnish.Scheduling;
 namespace Yarnish.Simulation;
 
 /// <summary>
-/// <c>--seeds N [--from S]</c> runs N seeds; <c>--seed S</c> runs one and prints its log; <c>--planted</c> proves that each planted bug is caught in at most 200 seeds.
+/// <c>--seeds N [--from S]</c> runs N seeds; <c>--seed S</c> runs one and prints the end of its log, <c>--log FILE</c> writes all of it for log.html; <c>--planted</c> proves that each planted bug is caught in at most 200 seeds.
 /// Exit code 0 when all is well, 1 when not, 2 for a wrong option.
 /// </summary>
 internal static class Program
@@ -17,6 +17,8 @@ internal static class Program
         "message lost", "message twice", "manager crashed", "manager crashed between effects", "restart-agent", "crash-node", "cut-node", "cut-driver", "drain",
         "kill-application", "kill-driver", "reload", "sicken", "work left for the next step", "launch repeated", "container adopted", "stranger on a node", "node reserved",
         "application inactive", "placed under a constraint", "compared with the reference", "container preempted", "granted in a partition", "gang granted", "device given",
+        "end found by the next agent", "process adopted by the next agent", "launch found in the middle", "removal found in the middle", "agent stopped with its containers",
+        "agent stopped in order", "files not placed", "process not started", "exit code lost", "terminate ignored",
         "ask FailurePause", "ask GangDeadline", "ask QueueMaximum", "ask UserLimit", "ask GroupLimit", "ask DriverShare", "ask NotEnoughFree",
         "reason NodeTooSmall", "reason NotEnoughFree", "reason NodeExcluded", "reason AntiAffinity", "reason Locality",
     ];
@@ -28,7 +30,10 @@ internal static class Program
             return args switch
             {
                 ["--planted"] => Planted(200),
-                ["--seed", var seed, .. var rest] => One(Number(seed), Bug(rest)),
+                ["--seed", var seed] => One(Number(seed), PlantedBug.None, null),
+                ["--seed", var seed, "--bug", var bug] => One(Number(seed), Bug(bug), null),
+                ["--seed", var seed, "--log", var file] => One(Number(seed), PlantedBug.None, file),
+                ["--seed", var seed, "--bug", var bug, "--log", var file] => One(Number(seed), Bug(bug), file),
                 ["--seeds", var seeds] => Many((int)Number(seeds), 1),
                 ["--seeds", var seeds, "--from", var from] => Many((int)Number(seeds), Number(from)),
                 _ => Usage(),
@@ -44,11 +49,13 @@ internal static class Program
     private static ulong Number(string text) =>
         ulong.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : throw new FormatException($"'{text}' is not a whole number.");
 
-    private static PlantedBug Bug(string[] rest) => rest is ["--bug", var name] ? Enum.Parse<PlantedBug>(name) : PlantedBug.None;
+    private static PlantedBug Bug(string name) => Enum.TryParse<PlantedBug>(name, out var bug)
+        ? bug
+        : throw new FormatException($"'{name}' is no planted bug. These are: {string.Join(", ", Enum.GetNames<PlantedBug>())}.");
 
     private static int Usage()
     {
-        Console.Error.WriteLine("usage: Yarnish.Simulation --seeds N [--from S] | --seed S [--bug NAME] | --planted");
+        Console.Error.WriteLine("usage: Yarnish.Simulation --seeds N [--from S] | --seed S [--bug NAME] [--log FILE] | --planted");
         return 2;
     }
 
@@ -83,9 +90,13 @@ internal static class Program
         return violations + missing.Length == 0 ? 0 : 1;
     }
 
-    private static int One(ulong seed, PlantedBug bug)
+    private static int One(ulong seed, PlantedBug bug, string? file)
     {
         var scenario = Scenario.FromSeed(seed, bug);
+        if (file is not null)
+        {
+            return Logged(scenario, bug, file);
+        }
         var outcome = World.Run(scenario);
         foreach (var line in outcome.Log)
         {
@@ -93,6 +104,26 @@ internal static class Program
         }
         Console.WriteLine($"nodes: {string.Join(" | ", scenario.Nodes)}");
         Report(scenario, outcome);
+        return outcome.Violations.Count == 0 ? 0 : 1;
+    }
+
+    private static int Logged(Scenario scenario, PlantedBug bug, string file)
+    {
+        Outcome outcome;
+        try
+        {
+            using var writer = new StreamWriter(file);
+            var log = new EventLog(writer);
+            log.Begin(scenario, bug);
+            outcome = World.Run(scenario, log);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            Console.Error.WriteLine($"The log cannot be written to {file}: {error.Message}");
+            return 2;
+        }
+        Report(scenario, outcome);
+        Console.WriteLine($"{file} holds the whole log: open tests/Yarnish.Simulation/log.html in a browser and choose it");
         return outcome.Violations.Count == 0 ? 0 : 1;
     }
 
@@ -110,6 +141,8 @@ internal static class Program
         {
             Console.WriteLine("    " + deed);
         }
+        var bug = scenario.Settings.Planted == PlantedBug.None ? "" : $" --bug {scenario.Settings.Planted}";
+        Console.WriteLine($"  to read it: dotnet run --project tests/Yarnish.Simulation -- --seed {scenario.Seed}{bug} --log seed-{scenario.Seed}.jsonl, then open that file with tests/Yarnish.Simulation/log.html");
     }
 
     private static string Invariant(string violation) => violation.Split(':')[0];
@@ -167,7 +200,7 @@ internal static class Program
         DropPerMille = drop,
         DuplicatePerMille = duplicate,
         SlowPerMille = slow,
-        AgentsRemember = s.AgentsRemember,
+        DisksSurvive = s.DisksSurvive,
         HasPartition = s.HasPartition,
         Deeds = deeds,
     };

@@ -30,7 +30,7 @@ internal sealed class Scenario
 
     public required int SlowPerMille { get; init; }
 
-    public required bool AgentsRemember { get; init; }
+    public required bool DisksSurvive { get; init; }
 
     public required bool HasPartition { get; init; }
 
@@ -61,7 +61,7 @@ internal sealed class Scenario
             DropPerMille = calm ? 0 : shape.Pick(0, 20, 100, 250),
             DuplicatePerMille = calm ? 0 : shape.Pick(0, 50, 200),
             SlowPerMille = calm ? 0 : shape.Pick(0, 50, 200),
-            AgentsRemember = shape.Chance(700),
+            DisksSurvive = shape.Chance(700),
             HasPartition = shape.Chance(300),
             Deeds = RandomDeeds(random.Fork(), nodes.Count, calm),
         };

@@ -1,5 +1,8 @@
+using System.Collections.Immutable;
+using Yarnish.NodeAgent.Containers;
 using Yarnish.Protocol;
 using Yarnish.Scheduling;
+using Tick = Yarnish.Scheduling.Tick;
 
 namespace Yarnish.Simulation;
 
@@ -7,7 +10,7 @@ namespace Yarnish.Simulation;
 internal sealed record Outcome(List<string> Violations, long Events, SortedSet<string> Reached, List<string> Log, ulong Digest);
 
 /// <summary>
-/// The whole cluster in one thread on a virtual clock: the real <see cref="ClusterMachine"/>, agents and drivers that speak the real protocol, and a network that
+/// The whole cluster in one thread on a virtual clock: the real <see cref="ClusterMachine"/>, the real <see cref="Yarnish.NodeAgent.Containers.ContainerTable"/> on each node, drivers that speak the real protocol, and a network that
 /// drops, repeats, delays and reorders until the faults end. Everything follows from the scenario, so a run is repeated exactly.
 /// </summary>
 internal sealed class World
@@ -28,6 +31,7 @@ internal sealed class World
     private readonly SortedSet<string> _reached = new(StringComparer.Ordinal);
     private readonly Queue<string> _log = new();
     private readonly Witness _witness;
+    private readonly EventLog? _eventLog;
     private ClusterConfiguration _configuration;
     private ClusterMachine? _machine;
     private int _epoch;
@@ -37,19 +41,22 @@ internal sealed class World
     private long _events;
     private ulong _digest = 14695981039346656037UL;
 
-    public World(Scenario scenario)
+    public World(Scenario scenario, EventLog? eventLog)
     {
         _scenario = scenario;
         _network = new SeededRandom(scenario.Seed ^ 0xABCDEF);
         _configuration = scenario.Configuration;
         _witness = new Witness(_violations, _reached);
+        _eventLog = eventLog;
     }
 
     public double Now { get; private set; }
 
     public bool HasPartition => _scenario.HasPartition;
 
-    public static Outcome Run(Scenario scenario) => new World(scenario).Run();
+    public DateTimeOffset Time => Start.AddSeconds(Now);
+
+    public static Outcome Run(Scenario scenario, EventLog? eventLog = null) => new World(scenario, eventLog).Run();
 
     private Outcome Run()
     {
@@ -68,6 +75,10 @@ internal sealed class World
         {
             _witness.CheckAtRest(_machine!, _agents.Values, _drivers.Values);
         }
+        foreach (var violation in _violations)
+        {
+            _eventLog?.Write(Now, "violation", violation);
+        }
         return new Outcome(_violations, _events, _reached, [.. _log], _digest);
     }
 
@@ -75,8 +86,47 @@ internal sealed class World
 
     private void At(double at, Action action) => _agenda.Enqueue(action, (at, ++_number));
 
-    private void Note(string text)
+    /// <summary>The second of this run that a time is.</summary>
+    public double Second(DateTimeOffset time) => (time - Start).TotalSeconds;
+
+    /// <summary>What the resource manager answers to a node that asks how to join: its epoch; null when it cannot be asked.</summary>
+    public int? Answer(NodeId node) => _machine is null || _cutUntil.GetValueOrDefault("node " + node) > Now ? null : _epoch;
+
+    /// <summary>Does a step of a peer's core: one that throws is a violation.</summary>
+    public ImmutableArray<AgentEffect> Guard(string what, Func<ImmutableArray<AgentEffect>> step)
     {
+        try
+        {
+            _events++;
+            return step();
+        }
+        catch (Exception error) when (error is not OutOfMemoryException)
+        {
+            _violations.Add($"crash: {what} threw {error.GetType().Name}: {error.Message} {error.StackTrace?.Split('\n').FirstOrDefault()?.Trim()}");
+            return [];
+        }
+    }
+
+    public void Expect(bool holds, string invariant, string message)
+    {
+        if (!holds)
+        {
+            _violations.Add($"{invariant}: {message}");
+        }
+    }
+
+    /// <summary>Writes down what an agent was told or decided, for who reads the whole log.</summary>
+    public void NoteAgent(NodeId node, object thing)
+    {
+        if (_eventLog is not null && thing is not (Yarnish.NodeAgent.Containers.Tick or SendMessage or MessageReceived))
+        {
+            _eventLog.Write(Now, thing is AgentEvent ? "agent" : "effect", Text(thing), thing, node.Value);
+        }
+    }
+
+    private void Note(string text, string kind = "cluster", object? subject = null, string? node = null, string? application = null)
+    {
+        _eventLog?.Write(Now, kind, text, subject, node, application);
         _log.Enqueue($"{Now,8:0.000} {text}");
         if (_log.Count > 400)
         {
@@ -84,21 +134,23 @@ internal sealed class World
         }
     }
 
-    private void Reach(string what) => _reached.Add(what);
+    public void Reach(string what) => _reached.Add(what);
 
-    public void FromNode(NodeId node, ControlMessage message) => Travel("node " + node, () => ToManager(ControlAddress.Node(node), message));
+    public void FromNode(NodeId node, ControlMessage message) => Travel("node " + node, message, true, () => ToManager(ControlAddress.Node(node), message));
 
-    public void FromDriver(ApplicationId application, ControlMessage message) => Travel("driver " + application, () => ToManager(ControlAddress.Application(application), message));
+    public void FromDriver(ApplicationId application, ControlMessage message) => Travel("driver " + application, message, true, () => ToManager(ControlAddress.Application(application), message));
 
     // A message may be lost, arrive twice, late, or before an earlier one.
-    private void Travel(string who, Action deliver)
+    private void Travel(string who, ControlMessage message, bool up, Action deliver)
     {
         var faulty = Now < Scenario.FaultsEnd;
         if (_cutUntil.GetValueOrDefault(who) > Now || (faulty && _network.Chance(_scenario.DropPerMille)))
         {
             Reach("message lost");
+            _eventLog?.WriteMessage(Now, "lost", who, up, message, Text(message));
             return;
         }
+        _eventLog?.WriteMessage(Now, "send", who, up, message, Text(message));
         var copies = faulty && _network.Chance(_scenario.DuplicatePerMille) ? 2 : 1;
         for (var i = 0; i < copies; i++)
         {
@@ -144,10 +196,10 @@ internal sealed class World
         _events++;
         _effects.Clear();
         var machine = _machine!;
-        var at = Start.AddSeconds(Now);
+        var at = Time;
         if (clusterEvent is not (Tick or ContinuePlacing or NodeBeat or ApplicationBeat))
         {
-            Note(Text(clusterEvent));
+            Note(Text(clusterEvent), "cluster", clusterEvent);
         }
         try
         {
@@ -201,12 +253,12 @@ internal sealed class World
                 case SendToNode e when _agents.TryGetValue(e.NodeId, out var agent):
                     if (e.Message is LaunchContainer or StopContainer)
                     {
-                        Note($"to {e.NodeId}: {Text(e.Message)}");
+                        Note($"to {e.NodeId}: {Text(e.Message)}", "order", e.Message, e.NodeId.Value);
                     }
-                    Travel("node " + e.NodeId, () => agent.Receive(e.Message));
+                    Travel("node " + e.NodeId, e.Message, false, () => agent.Receive(e.Message));
                     break;
                 case SendToApplication e when _drivers.TryGetValue(e.ApplicationId, out var driver):
-                    Travel("driver " + e.ApplicationId, () => driver.Receive(e.Message));
+                    Travel("driver " + e.ApplicationId, e.Message, false, () => driver.Receive(e.Message));
                     break;
                 default: break;
             }
@@ -253,7 +305,9 @@ internal sealed class World
 
     private void Perform(Deed deed)
     {
-        Note("deed: " + deed);
+        Note("deed: " + deed, "deed", null,
+            deed.Kind is "start-agent" or "restart-agent" or "crash-node" or "cut-node" or "sicken" or "drain" ? "n" + deed.Subject : null,
+            deed.Kind is "crash-manager" or "reload" || deed.Kind.EndsWith("node", StringComparison.Ordinal) || deed.Kind is "start-agent" or "restart-agent" or "sicken" or "drain" ? null : "app" + deed.Subject);
         Reach(deed.Kind);
         var random = new SeededRandom(deed.Seed);
         var node = new NodeId("n" + deed.Subject);
@@ -263,7 +317,7 @@ internal sealed class World
         switch (deed.Kind)
         {
             case "start-agent":
-                agent = _agents[node] = new SimulatedAgent(this, node, _scenario.Nodes[deed.Subject], random, _scenario.AgentsRemember);
+                agent = _agents[node] = new SimulatedAgent(this, node, _scenario.Nodes[deed.Subject], random, _scenario.DisksSurvive);
                 agent.Start();
                 break;
             case "start-driver":
@@ -275,8 +329,18 @@ internal sealed class World
             case "crash-manager" when random.Chance(500): _crashAfterEffects = random.Between(0, 12); break;
             case "crash-manager": Crash(); break;
             case "restart-agent" when agent is { Up: true }:
-                agent.StopProgram();
-                After(random.Between(100, 20000) / 1000.0, agent.Start);
+                switch (random.Between(0, 4))
+                {
+                    case 0: agent.ShutDown(containersToo: false); break;
+                    case 1: agent.ShutDown(containersToo: true); break;
+                    default: agent.StopProgram(); break;
+                }
+                After(random.Between(100, 20000) / 1000.0, () =>
+                {
+                    // One that did not end by now is killed.
+                    agent.StopProgram();
+                    agent.Start();
+                });
                 break;
             case "crash-node" when agent is { Up: true }:
                 agent.Die();
@@ -286,8 +350,8 @@ internal sealed class World
             case "cut-driver": _cutUntil["driver " + application] = Now + random.Between(1, 40); break;
             case "kill-driver": driver?.Die(); break;
             case "sicken" when agent is not null:
-                agent.Healthy = false;
-                After(random.Between(2, 20), () => agent.Healthy = true);
+                agent.SetHealth(false);
+                After(random.Between(2, 20), () => agent.SetHealth(true));
                 break;
             case "drain" when _machine is not null:
                 Apply(new NodeDrainRequested(node, random.Chance(500) ? Start.AddSeconds(Now + random.Between(1, 20)) : null, "a test"));
@@ -329,7 +393,7 @@ internal sealed class World
         _cutUntil.Clear();
         foreach (var agent in _agents.Values)
         {
-            agent.Healthy = true;
+            agent.SetHealth(true);
         }
     }
 
@@ -342,6 +406,18 @@ internal sealed class World
             ContainerEnded { Message: var m } => $"{m.NodeId}: {m.ContainerId} ended, {m.Exit.Cause}",
             ContainerBegan { Message: var m } => $"{m.NodeId}: {m.ContainerId} runs",
             LaunchContainer m => $"launch {m.ContainerId} for ask {m.AskId} of {m.ApplicationId}",
+            MessageReceived { Message: var m } => Text(m),
+            PlaceFiles m => $"place files of {m.Launch.ContainerId}",
+            StartProcess m => $"start process of {m.Launch.ContainerId}",
+            ContainerFound m => $"found {m.Record.ContainerId}, process {m.Process?.ProcessId}, end {m.End?.ExitCode}",
+            SaveRecord m => $"write down {m.Record.ContainerId}, stop {m.Record.StopCause}",
+            NodeHeartbeat m => $"heartbeat {m.Sequence} with {string.Join(", ", m.Containers.Select(static report => $"{report.ContainerId} {report.State}"))}",
+            RegisterNode m => $"register incarnation {m.Incarnation} with {string.Join(", ", m.Containers.Select(static report => $"{report.ContainerId} {report.State}"))}",
+            UpdateAsks m => $"asks {string.Join(", ", m.Asks.Select(static ask => $"{ask.AskId}: {ask.Desired} of {ask.Resources}"))}; holds {m.Held?.Length}, releases {m.Release.Length}",
+            ContainersGranted m => $"granted {string.Join(", ", m.Grants.Select(static grant => $"{grant.ContainerId} on {grant.NodeId} for ask {grant.AskId}"))}",
+            ContainersCompleted m => $"ended {string.Join(", ", m.Completions.Select(static completion => $"{completion.ContainerId} {completion.Exit.Cause}"))}",
+            AcknowledgeExits m => $"acknowledge ends of {string.Join(", ", m.Containers)}",
+            AsksWaiting m => $"waiting {string.Join("; ", m.Waiting)}",
             StopContainer m => $"stop {m.ContainerId}, {m.Cause}: {m.Reason}",
             _ => thing.ToString() ?? "",
         };
