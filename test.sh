@@ -61,6 +61,12 @@ if [ -f tests/Yarnish.Simulation/Program.cs ]; then
     else
         failed=$((failed + 1)); summary+=("simulation: failed: $(tail -n1 "$results/simulation.txt")")
     fi
+    begin=$SECONDS
+    if dotnet run --no-build --project tests/Yarnish.Simulation -- --planted | tee "$results/planted.txt"; then
+        passed=$((passed + 1)); summary+=("planted bugs: $(grep -c ': caught by seed' "$results/planted.txt") caught, $((SECONDS - begin)) s")
+    else
+        failed=$((failed + 1)); summary+=("planted bugs: failed: $(tail -n20 "$results/planted.txt" | { grep ': NOT caught' || echo 'the program ended early'; } | tr '\n' ' ')")
+    fi
 fi
 
 echo; echo "== services"
