@@ -30,7 +30,7 @@ internal static class QueueEndpoints
         routes.MapGet("/queues", () => Describe(status, options))
             .WithName("getQueues").WithSummary("The queues in force: configuration, shares, usage and what waits in each.").Produces<ErrorInfo>(503);
 
-        routes.MapPost("/queues/validate", async (HttpContext context, CancellationToken _) => Check(status, await BodyAsync(context)))
+        routes.MapPost("/queues/validate", async (HttpContext context, CancellationToken cancellation) => await CheckAsync(status, suppositions, await BodyAsync(context), cancellation))
             .WithName("validateQueues").WithSummary("Judges a queue file (YAML body) and says what it would change; changes nothing.")
             .Accepts<string>("application/yaml", "text/plain").Produces<QueueCheck>().Produces<ErrorInfo>(413).Produces<ErrorInfo>(503);
 
@@ -124,12 +124,17 @@ internal static class QueueEndpoints
         return queue;
     }
 
-    private static QueueCheck Check(ClusterStatus status, string text)
+    private static async Task<QueueCheck> CheckAsync(ClusterStatus status, SemaphoreSlim suppositions, string text, CancellationToken cancellation)
     {
         var read = QueueFileReader.Read(text);
-        return read.Configuration is { } configuration
+        if (read.Configuration is not { } configuration)
+        {
+            return new QueueCheck(false, read.Errors, []);
+        }
+        var errors = await OnBooksAsync(status, suppositions, books => books.Check(configuration), cancellation);
+        return errors.IsEmpty
             ? new QueueCheck(true, [], QueueDifference.Between(Shell(status).Queues.Configuration, configuration))
-            : new QueueCheck(false, read.Errors, []);
+            : new QueueCheck(false, [.. errors.Select(read.Locate)], []);
     }
 
     private static async Task<IResult> ChangeAsync(ClusterStatus status, ResourceManagerOptions options, string text, CancellationToken cancellation)
@@ -321,8 +326,11 @@ internal static class QueueEndpoints
         throw RestException.Invalid($"There is no queue '{path}' in the queue file: GET /api/v1/queues lists them.");
     }
 
-    private static async Task<HypothesisOutcome> SupposeAsync(
-        ClusterStatus status, SemaphoreSlim suppositions, Func<ClusterBooks, Hypothesis> hypothesis, CancellationToken cancellation)
+    private static Task<HypothesisOutcome> SupposeAsync(
+        ClusterStatus status, SemaphoreSlim suppositions, Func<ClusterBooks, Hypothesis> hypothesis, CancellationToken cancellation) =>
+        OnBooksAsync(status, suppositions, books => books.WhatIf(hypothesis(books)), cancellation);
+
+    private static async Task<T> OnBooksAsync<T>(ClusterStatus status, SemaphoreSlim suppositions, Func<ClusterBooks, T> question, CancellationToken cancellation)
     {
         if (!await suppositions.WaitAsync(Patience, cancellation))
         {
@@ -331,7 +339,7 @@ internal static class QueueEndpoints
         try
         {
             var books = await ConfirmAsync(Shell(status).TryCopyBooks(), "The copy of the books", cancellation);
-            return await Task.Run(() => books.WhatIf(hypothesis(books)), cancellation);
+            return await Task.Run(() => question(books), cancellation);
         }
         finally
         {

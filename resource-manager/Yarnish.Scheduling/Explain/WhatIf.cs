@@ -64,6 +64,24 @@ public sealed class ClusterBooks
     /// <summary>What would be granted and what would wait if <paramref name="hypothesis"/> held. Any thread, any number of times.</summary>
     /// <param name="hypothesis">What to suppose.</param>
     public HypothesisOutcome WhatIf(Hypothesis hypothesis) => ClusterMachine.WhatIf(this, hypothesis);
+
+    /// <summary>Every error that would keep these queues out of force now, those of queues in use included; empty when there is none. Any thread.</summary>
+    /// <param name="configuration">The queues.</param>
+    public ImmutableArray<ConfigurationError> Check(ClusterConfiguration configuration)
+    {
+        var effects = new List<ClusterEffect>();
+        var fork = ClusterMachine.Fork(this, effects);
+        effects.Clear();
+        fork.Apply(new ConfigurationChanged(configuration), At, effects);
+        foreach (var effect in effects)
+        {
+            if (effect is ConfigurationRefused refused)
+            {
+                return refused.Errors;
+            }
+        }
+        return [];
+    }
 }
 
 public sealed partial class ClusterMachine
@@ -128,6 +146,16 @@ public sealed partial class ClusterMachine
         return new ClusterBooks(settings, _state.Configuration, events.ToImmutable(), now);
     }
 
+    internal static ClusterMachine Fork(ClusterBooks books, List<ClusterEffect> effects)
+    {
+        var fork = new ClusterMachine(books.Settings, books.Configuration);
+        foreach (var known in books.Events)
+        {
+            fork.Apply(known, books.At, effects);
+        }
+        return fork;
+    }
+
     internal static HypothesisOutcome WhatIf(ClusterBooks books, Hypothesis hypothesis)
     {
         var errors = hypothesis.Configuration is { } queues ? ConfigurationCheck.Validate(queues) : [];
@@ -137,11 +165,7 @@ public sealed partial class ClusterMachine
         }
         var now = books.At;
         var effects = new List<ClusterEffect>();
-        var fork = new ClusterMachine(books.Settings, books.Configuration);
-        foreach (var known in books.Events)
-        {
-            fork.Apply(known, now, effects);
-        }
+        var fork = Fork(books, effects);
         effects.Clear();
         Suppose(fork, hypothesis, now, effects);
         var refusal = "";

@@ -52,7 +52,10 @@ public sealed class QueueChangeTests : IAsyncLifetime
         await driver.NextAsync<ApplicationRegistered>();
         var before = _harness.Shell.Queues;
 
-        var error = Assert.Single(await ChangeAsync("root:\n  queues:\n    - name: other\n", keep: true));
+        const string without = "root:\n  queues:\n    - name: other\n";
+        var foreseen = (await _harness.Shell.TryCopyBooks()!).Check(QueueFileReader.Read(without).Configuration!);
+        var error = Assert.Single(await ChangeAsync(without, keep: true));
+        Assert.Equal(error, Assert.Single(foreseen));
 
         Assert.Contains("root.default holds 1 applications", error.Message, StringComparison.Ordinal);
         Assert.Same(before, _harness.Shell.Queues);
