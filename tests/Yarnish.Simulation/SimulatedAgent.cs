@@ -240,7 +240,7 @@ internal sealed class SimulatedAgent(World world, NodeId id, Resources capacity,
             case SignalProcess signal: Signal(signal); break;
             case ReleaseFiles release: Here(random.Between(0, 30), () => Release(release.ContainerId)); break;
             case MarkApplicationEnded ended when _disk.Directories.Contains(ended.ApplicationId): _disk.Ended.Add(ended.ApplicationId); break;
-            case RemoveApplication remove: Here(random.Between(0, 200), () => Remove(remove.ApplicationId)); break;
+            case RemoveApplication remove: Here(random.Between(0, 4000), () => Remove(remove.ApplicationId)); break;
             case Leave:
                 // Whoever watches over the machine starts it again.
                 world.Reach("agent refused");
