@@ -134,7 +134,9 @@ internal static class Program
             Console.WriteLine($"seed {scenario.Seed}: no violation in {outcome.Events} events");
             return;
         }
-        Console.WriteLine($"seed {scenario.Seed}: {outcome.Violations[0]}");
+        // The version carries the commit the program was built from.
+        var version = System.Reflection.CustomAttributeExtensions.GetCustomAttribute<System.Reflection.AssemblyInformationalVersionAttribute>(typeof(Scenario).Assembly)?.InformationalVersion;
+        Console.WriteLine($"seed {scenario.Seed} at {version}: {outcome.Violations[0]}");
         var small = Shrink(scenario, Invariant(outcome.Violations[0]));
         Console.WriteLine($"  shrunk from {scenario.Deeds.Length} to {small.Deeds.Length} deeds; drop {small.DropPerMille}, twice {small.DuplicatePerMille}, slow {small.SlowPerMille} of a thousand:");
         foreach (var deed in small.Deeds)
