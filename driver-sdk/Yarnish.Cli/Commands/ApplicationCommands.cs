@@ -97,17 +97,23 @@ internal static class ApplicationCommands
                 Output.PrintJson(why);
                 return ExitCodes.Success;
             }
-            Console.Out.WriteLine(why.Outstanding == 0
-                ? $"{why.Id} ({why.Name}) is {why.State} in {why.Queue} and waits for nothing."
-                : string.Create(CultureInfo.InvariantCulture, $"{why.Id} ({why.Name}) is {why.State} in {why.Queue} and waits for {why.Outstanding} {(why.Outstanding == 1 ? "container" : "containers")}:"));
-            foreach (var ask in why.Asks.Where(ask => ask.Outstanding > 0))
-            {
-                Console.Out.WriteLine(string.Create(
-                    CultureInfo.InvariantCulture, $"  ask {ask.AskId} ({ask.Live} of {ask.Desired} live): {ask.Sentence}{(ask.Impossible ? " Waiting longer does not help." : "")}"));
-            }
+            PrintWhy(why, Console.Out);
             return ExitCodes.Success;
         }));
         return command;
+    }
+
+    /// <summary>What <c>yarnish app why</c> prints for people.</summary>
+    internal static void PrintWhy(ApplicationWhy why, TextWriter output)
+    {
+        output.WriteLine(why.Outstanding == 0
+            ? $"{why.Id} ({why.Name}) is {why.State} in {why.Queue} and waits for nothing."
+            : string.Create(CultureInfo.InvariantCulture, $"{why.Id} ({why.Name}) is {why.State} in {why.Queue} and waits for {why.Outstanding} {(why.Outstanding == 1 ? "container" : "containers")}:"));
+        foreach (var ask in why.Asks.Where(ask => ask.Outstanding > 0))
+        {
+            output.WriteLine(string.Create(
+                CultureInfo.InvariantCulture, $"  ask {ask.AskId} ({ask.Live} of {ask.Desired} live): {ask.Sentence}{(ask.Impossible ? " Waiting longer does not help." : "")}"));
+        }
     }
 
     private static Command Move()

@@ -162,7 +162,8 @@ internal static class QueueEndpoints
         new QueueRefusal($"The queues are refused and nothing was changed:{Environment.NewLine}{QueueFileResult.Describe(errors)}", code, errors),
         ProtocolJson.Options, statusCode: StatusCodes.Status400BadRequest);
 
-    private static ApplicationWhy Why(ApplicationSnapshot application)
+    /// <summary>The answer of <c>/apps/{id}/why</c>.</summary>
+    internal static ApplicationWhy Why(ApplicationSnapshot application)
     {
         var info = application.Info;
         return new ApplicationWhy(info.Id, info.Name, info.State, info.Queue, application.Asks.Sum(ask => ask.Outstanding),

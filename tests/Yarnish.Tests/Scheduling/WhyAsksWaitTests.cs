@@ -1,5 +1,8 @@
+using System.Text.Json;
 using Xunit;
+using Yarnish.Cli.Commands;
 using Yarnish.Protocol;
+using Yarnish.ResourceManager.Rest;
 using Yarnish.Scheduling;
 using static Yarnish.Tests.Scheduling.TestCluster;
 
@@ -27,6 +30,16 @@ public sealed class WhyAsksWaitTests
         Assert.All(words, word => Assert.Contains(word, ask.Sentence, StringComparison.Ordinal));
         Assert.True(Remedies.Any(remedy => ask.Sentence.Contains(remedy, StringComparison.Ordinal)), $"This does not say what would unblock it: {ask.Sentence}");
         Assert.Equal(ask.Sentence, cluster.Waiting("a").Reason);
+        Assert.Contains(ask.Sentence + (impossible ? " Waiting longer does not help." : ""), ToolSays(cluster, "a"), StringComparison.Ordinal);
+    }
+
+    /// <summary>What <c>yarnish app why</c> prints: through the REST record and its JSON, without the HTTP between.</summary>
+    private static string ToolSays(TestCluster cluster, string application)
+    {
+        var sent = JsonSerializer.Serialize(QueueEndpoints.Why(cluster.Snapshot.FindApplication(new ApplicationId(application))!), ProtocolJson.Options);
+        var printed = new StringWriter();
+        ApplicationCommands.PrintWhy(JsonSerializer.Deserialize<ApplicationWhy>(sent, ProtocolJson.Options)!, printed);
+        return printed.ToString();
     }
 
     [Fact]
