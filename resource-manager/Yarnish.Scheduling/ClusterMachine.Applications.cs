@@ -151,19 +151,29 @@ public sealed partial class ClusterMachine
         }
     }
 
-    private void OnApplicationBeat(ApplicationHeartbeat message)
+    // Proof of life of a driver. Null when there is nothing more to do: it is unknown, or over, and was told so.
+    private Application? Hear(ApplicationId id)
     {
-        if (!_state.ApplicationsById.TryGetValue(message.ApplicationId, out var application))
+        if (!_state.ApplicationsById.TryGetValue(id, out var application))
         {
-            _effects.Add(new SendToApplication(message.ApplicationId, new ResyncApplication(_state.Epoch)));
-            return;
+            _effects.Add(new SendToApplication(id, new ResyncApplication(_state.Epoch)));
+            return null;
         }
         if (application.IsOver)
         {
             TellOver(application);
-            return;
+            return null;
         }
         application.HeardAt = _state.Now;
+        return application;
+    }
+
+    private void OnApplicationBeat(ApplicationHeartbeat message)
+    {
+        if (Hear(message.ApplicationId) is not { } application)
+        {
+            return;
+        }
         if (message.Sequence <= application.BeatSequence)
         {
             return;
@@ -188,17 +198,10 @@ public sealed partial class ClusterMachine
 
     private void OnAsksUpdated(UpdateAsks message)
     {
-        if (!_state.ApplicationsById.TryGetValue(message.ApplicationId, out var application))
+        if (Hear(message.ApplicationId) is not { } application)
         {
-            _effects.Add(new SendToApplication(message.ApplicationId, new ResyncApplication(_state.Epoch)));
             return;
         }
-        if (application.IsOver)
-        {
-            TellOver(application);
-            return;
-        }
-        application.HeardAt = _state.Now;
         if (message.Sequence <= application.AskSequence)
         {
             return;
