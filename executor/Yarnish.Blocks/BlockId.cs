@@ -1,9 +1,10 @@
+using System.Globalization;
 using Yarnish.Protocol;
 
 namespace Yarnish.Blocks;
 
 /// <summary>
-/// Name of a block that is one file: a large result (<c>result-17</c>), later a broadcast piece or stage code. Obeys <see cref="IdSyntax"/>, so it can never leave its
+/// Name of a block that is one file: a large result (<c>result-17</c>), a persisted partition (<c>rdd-3-12</c>). Obeys <see cref="IdSyntax"/>, so it can never leave its
 /// directory; may not start with a dot nor end in <c>.tmp</c>, which names files that are being written.
 /// </summary>
 /// <param name="Value">The name.</param>
@@ -22,6 +23,12 @@ public readonly record struct BlockId(string Value) : IStringId<BlockId>
 
     /// <summary>The block of a result too large to ride in its report.</summary>
     public static BlockId OfResult(TaskAttemptId attempt) => new($"result-{attempt}");
+
+    /// <summary>A persisted partition: the same on whichever node it is.</summary>
+    public static BlockId OfPartition(int collection, int partition) => new(string.Create(CultureInfo.InvariantCulture, $"{PrefixOf(collection)}{partition}"));
+
+    /// <summary>How the names of all partitions of a persisted collection start.</summary>
+    internal static string PrefixOf(int collection) => string.Create(CultureInfo.InvariantCulture, $"rdd-{collection}-");
 
     /// <inheritdoc/>
     public override string ToString() => Value ?? "";

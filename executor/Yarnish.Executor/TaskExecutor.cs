@@ -215,7 +215,7 @@ public sealed class TaskExecutor : IAsyncDisposable
                 {
                     services.Collections.Drop(collection);
                 }
-                _ = Task.Run(() => DeleteShuffles(drop.Shuffles));
+                _ = Task.Run(() => Delete(drop));
                 break;
             case DriverAlive alive:
                 driverEpoch = Math.Max(driverEpoch, alive.DriverEpoch);
@@ -376,9 +376,13 @@ public sealed class TaskExecutor : IAsyncDisposable
         }
     }
 
-    private void DeleteShuffles(IReadOnlyList<ShuffleId> shuffles)
+    private void Delete(DropBlocks drop)
     {
-        foreach (var shuffle in shuffles)
+        foreach (var collection in drop.Collections)
+        {
+            services.Collections.Files.DeleteAll(collection);
+        }
+        foreach (var shuffle in drop.Shuffles)
         {
             try
             {

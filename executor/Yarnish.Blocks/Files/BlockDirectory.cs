@@ -11,8 +11,7 @@ namespace Yarnish.Blocks;
 /// attempt that wrote them, and never change afterwards.
 /// <code>
 /// shuffle/{shuffle}/{map}-{attempt}.data|.index      map output; the index, renamed last, makes it exist
-/// named/{block}                                      large results
-/// cache/{executor}/{collection}-{partition}          persisted partitions, read by their executor only
+/// named/{block}                                      large results, persisted partitions
 /// *.tmp                                              being written
 /// </code>
 /// </summary>
@@ -42,9 +41,7 @@ public sealed class BlockDirectory
     /// <exception cref="IOException">The disk is full or broken.</exception>
     public void WriteNamed(BlockId block, ReadOnlySpan<byte> content)
     {
-        var path = NamedPath(block);
-        EnsureDirectory(Path.GetDirectoryName(path)!);
-        using var output = new FrameFile(path);
+        using var output = CreateNamed(block);
         do
         {
             var length = Math.Min(content.Length, FrameTarget);
@@ -83,6 +80,36 @@ public sealed class BlockDirectory
         }
     }
 
+    /// <summary>Deletes every named block whose name starts so; nothing happens when there are none. Readers that have a file open finish.</summary>
+    internal void DeleteNamed(string prefix)
+    {
+        var folder = Path.Combine(Root, "named");
+        if (!Directory.Exists(folder))
+        {
+            return;
+        }
+        foreach (var path in Directory.EnumerateFiles(folder, prefix + "*"))
+        {
+            File.Delete(path);
+        }
+    }
+
+    /// <summary>Opens a named block for writing; it exists when the file is committed, and replaces one of that name.</summary>
+    /// <exception cref="IOException">The disk is full or broken.</exception>
+    internal FrameFile CreateNamed(BlockId block)
+    {
+        var path = NamedPath(block);
+        EnsureDirectory(Path.GetDirectoryName(path)!);
+        return new FrameFile(path);
+    }
+
+    /// <summary>Bytes of a named block as it is on disk; null when there is none.</summary>
+    internal long? LengthOfNamed(BlockId block)
+    {
+        var file = new FileInfo(NamedPath(block));
+        return file.Exists ? file.Length : null;
+    }
+
     /// <summary>Deletes the files of a shuffle; nothing happens when there are none. Readers that have a file open finish.</summary>
     public void DeleteShuffle(ShuffleId shuffle) => DeleteTree(ShuffleDirectory(shuffle));
 
@@ -92,9 +119,6 @@ public sealed class BlockDirectory
     internal string DataPath(MapOutputId output) => Path.Combine(ShuffleDirectory(output.ShuffleId), FileName(output) + ".data");
 
     internal string IndexPath(MapOutputId output) => Path.Combine(ShuffleDirectory(output.ShuffleId), FileName(output) + ".index");
-
-    internal string CachePath(ExecutorId executor, int collection, int partition) =>
-        Path.Combine(Root, "cache", executor.Value, string.Create(CultureInfo.InvariantCulture, $"{collection}-{partition}"));
 
     internal string ShuffleDirectory(ShuffleId shuffle) => Path.Combine(Root, "shuffle", shuffle.ToString());
 

@@ -65,9 +65,12 @@ public interface ICollectionCache
     /// <param name="rows">How rows become bytes, for the serialized and disk levels and for telling sizes.</param>
     /// <param name="compute">Computes the rows when they are not held.</param>
     IEnumerable<T> GetOrCompute<T>(int collection, int partition, StorageLevel level, IRowFormat<T> rows, Func<IEnumerable<T>> compute);
+
+    /// <summary>Whether a persisted partition is here: in the memory of this executor, or on the disk of its node.</summary>
+    bool Holds(int collection, int partition);
 }
 
-/// <summary>Where a persisted partition may be held.</summary>
+/// <summary>Where a persisted partition may be held. Flags: combine them, or take one of the combinations that have a name.</summary>
 [Flags]
 public enum StorageLevel
 {
@@ -77,14 +80,26 @@ public enum StorageLevel
     /// <summary>In memory, as objects; not stored when it does not fit, and computed again.</summary>
     Memory = 1,
 
-    /// <summary>On disk.</summary>
+    /// <summary>On the disk of the node, compressed: read by every executor there, by other nodes over the network, and still there when the executor has gone.</summary>
     Disk = 2,
 
-    /// <summary>In memory, on disk when it does not fit: the default.</summary>
+    /// <summary>In memory, on disk when it does not fit or must make room: the default.</summary>
     MemoryAndDisk = Memory | Disk,
 
-    /// <summary>In memory as bytes: smaller, slower to read. Combine with <see cref="Memory"/>.</summary>
+    /// <summary>In memory as compressed bytes: smaller, slower to read. Combine with <see cref="Memory"/>; on disk partitions always are.</summary>
     Serialized = 4,
+
+    /// <summary>As <see cref="Memory"/>, in bytes.</summary>
+    MemorySerialized = Memory | Serialized,
+
+    /// <summary>As <see cref="MemoryAndDisk"/>, in bytes.</summary>
+    MemoryAndDiskSerialized = MemoryAndDisk | Serialized,
+
+    /// <summary>
+    /// On the disks of two nodes, beside what else the level says: a lost node costs no computing. The second copy is made after the task has ended; as long as there
+    /// is no second node there is none, which is no failure. Combine with any of the others.
+    /// </summary>
+    Replicated = 8,
 }
 
 /// <summary>A part of a shuffle is missing or corrupt: the map task that wrote it runs again.</summary>

@@ -46,7 +46,7 @@ internal sealed class AttemptRuntime : TaskRuntime, IDisposable
     public override TaskCounters Counters { get; } = new();
 
     /// <inheritdoc/>
-    public override ICollectionCache Cache => cache ??= new AttemptCache(services.Collections);
+    public override ICollectionCache Cache => cache ??= new AttemptCache(services.Collections, null, services.Logger);
 
     /// <summary>The result; empty when none was set.</summary>
     public ReadOnlyMemory<byte> Result { get; private set; }

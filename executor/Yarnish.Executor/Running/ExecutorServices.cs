@@ -21,7 +21,7 @@ internal sealed class ExecutorServices(ExecutorOptions options, BlockDirectory d
     public LocationCache Locations => locations;
 
     /// <summary>Persisted partitions.</summary>
-    public CollectionStore Collections { get; } = new(directory, options.ExecutorId, options.MemoryBytes / 2, logger);
+    public CollectionStore Collections { get; } = new(new PartitionFiles(directory, logger), options.MemoryBytes / 2, logger);
 
     /// <summary>Clock.</summary>
     public TimeProvider Time => time;
@@ -68,6 +68,5 @@ internal sealed class ExecutorServices(ExecutorOptions options, BlockDirectory d
         {
             client.Value.Dispose();
         }
-        Collections.Dispose();
     }
 }

@@ -144,12 +144,16 @@ public sealed record TaskReport(TaskAttemptId AttemptId, TaskEnd End, TaskMetric
     public IReadOnlyList<CachedPartition>? Cached { get; init; }
 }
 
-/// <summary>A persisted partition an executor now holds.</summary>
+/// <summary>What an executor and its node hold of a persisted partition now.</summary>
 /// <param name="Collection">Number of the persisted collection.</param>
 /// <param name="Partition">The partition.</param>
-/// <param name="MemoryBytes">Bytes held in memory.</param>
-/// <param name="DiskBytes">Bytes held on disk.</param>
-public readonly record struct CachedPartition(int Collection, int Partition, long MemoryBytes, long DiskBytes);
+/// <param name="MemoryBytes">Bytes in the memory of the executor; 0 when it is not there.</param>
+/// <param name="DiskBytes">Bytes of the file on its node, which the node's agent serves; 0 when there is none.</param>
+public readonly record struct CachedPartition(int Collection, int Partition, long MemoryBytes, long DiskBytes)
+{
+    /// <summary>Whether another node shall have a copy of the file.</summary>
+    public bool Replicate { get; init; }
+}
 
 /// <summary>Where the output of one map task is and how large each reducer's part of it is.</summary>
 /// <param name="ShuffleId">The shuffle.</param>

@@ -59,7 +59,7 @@ public sealed class WireTests
             MapOutput = places.Item2,
             Accumulators = accumulators.Count == 0 ? null : accumulators.DistinctBy(pair => pair.Item1).ToImmutableSortedDictionary(pair => pair.Item1, pair => pair.Item2),
             TraceParent = cached.Count % 2 == 0 ? "" : "00-a",
-            Cached = cached.Count == 0 ? null : [.. cached.Select(one => new CachedPartition(one.Item1, one.Item2, one.Item3, one.Item4))],
+            Cached = cached.Count == 0 ? null : [.. cached.Select(one => new CachedPartition(one.Item1, one.Item2, one.Item3, one.Item4) { Replicate = one.Item2 % 2 == 0 })],
         });
 
     private static readonly Gen<ExecutorMessage> FromExecutor = Gen.OneOf(

@@ -550,8 +550,13 @@ internal sealed class WireReader
         Expect(json, JsonToken.StartArray);
         while (Element(json, JsonToken.StartArray))
         {
-            cached.Add(new CachedPartition(Integer(json), Integer(json), Long(json), Long(json)));
-            EndArray(json);
+            var partition = new CachedPartition(Integer(json), Integer(json), Long(json), Long(json));
+            if (NextInteger(json, out var replicate))
+            {
+                partition = partition with { Replicate = replicate != 0 };
+                EndArray(json);
+            }
+            cached.Add(partition);
         }
         return cached;
     }

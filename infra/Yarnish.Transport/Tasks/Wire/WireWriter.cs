@@ -275,6 +275,10 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
                 writer.WriteValue(partition.Partition);
                 writer.WriteValue(partition.MemoryBytes);
                 writer.WriteValue(partition.DiskBytes);
+                if (partition.Replicate)
+                {
+                    writer.WriteValue(1);
+                }
                 writer.WriteEndArray();
             }
             writer.WriteEndArray();
