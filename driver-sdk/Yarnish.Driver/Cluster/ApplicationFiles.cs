@@ -48,7 +48,7 @@ internal sealed class ApplicationFiles
         }
         if (!RuntimeFeature.IsDynamicCodeSupported)
         {
-            throw Refuse("it is compiled ahead of time: functions cannot travel");
+            throw Refuse("it is built with the settings of ahead-of-time compilation (PublishAot): functions cannot travel", "remove PublishAot; a program of one file gets them unless it uses the package Yarnish or says '#:property PublishAot=false'");
         }
         return Of(AppContext.BaseDirectory, entry.GetName().Name!, HashCache.Open(HashCache.DefaultPath), cancellation);
     }
@@ -155,8 +155,8 @@ internal sealed class ApplicationFiles
         }
     }
 
-    private static YarnishConnectException Refuse(string why) => YarnishConnectException.Because(
+    private static YarnishConnectException Refuse(string why, string? cure = null) => YarnishConnectException.Because(
         "This program cannot run on a cluster.",
         why,
-        "run it with 'dotnet run' or from the output of 'dotnet build' or of 'dotnet publish' without PublishSingleFile, PublishTrimmed, PublishAot and SelfContained");
+        cure ?? "run it with 'dotnet run' or from the output of 'dotnet build' or of 'dotnet publish' without PublishSingleFile, PublishTrimmed, PublishAot and SelfContained");
 }

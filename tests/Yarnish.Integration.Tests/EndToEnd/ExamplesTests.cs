@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using Xunit;
@@ -56,11 +55,8 @@ public sealed class ExamplesTests
 
     private static async Task<string> RunAsync(string program, params string[] arguments)
     {
-        using var process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true })!;
-        var (output, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
-        using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(1));
-        await process.WaitForExitAsync(patience.Token);
-        Assert.True(process.ExitCode == 0, await error);
-        return await output;
+        var (exitCode, output, error) = await Shell.RunAsync(program, arguments);
+        Assert.True(exitCode == 0, error);
+        return output;
     }
 }

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 using Xunit;
 using Yarnish.Integration.Tests.Fixtures;
@@ -19,7 +18,7 @@ public sealed class WordCountTests
     [Fact]
     public async Task Embedded_it_prints_what_the_shell_counts()
     {
-        var (exitCode, output, error) = await RunAsync("dotnet", [Program]);
+        var (exitCode, output, error) = await Shell.RunAsync("dotnet", [Program]);
 
         Assert.True(exitCode == 0, error);
         Assert.Equal(await ShellCountAsync(), output);
@@ -30,7 +29,7 @@ public sealed class WordCountTests
     {
         await using var cluster = await TestCluster.StartAsync(SharedServices.RabbitMq, SharedServices.Redis, nodes: 2);
 
-        var (exitCode, output, error) = await RunAsync("dotnet", [TestCluster.ToolPath, "--address", cluster.Address, "run", Program, "--executors", "2"]);
+        var (exitCode, output, error) = await Shell.RunAsync("dotnet", [TestCluster.ToolPath, "--address", cluster.Address, "run", Program, "--executors", "2"]);
 
         Assert.True(exitCode == 0, error + cluster.Logs());
         Assert.Equal(await ShellCountAsync(), output);
@@ -43,7 +42,7 @@ public sealed class WordCountTests
         var containers = await cluster.GetAsync<ContainerInfo[]>($"apps/{application.Id}/containers");
         Assert.Equal(2, containers.Select(container => container.NodeId).Distinct().Count());
 
-        var (showCode, shown, _) = await RunAsync("dotnet", [TestCluster.ToolPath, "--address", cluster.Address, "app", "show", application.Id.Value[..8]]);
+        var (showCode, shown, _) = await Shell.RunAsync("dotnet", [TestCluster.ToolPath, "--address", cluster.Address, "app", "show", application.Id.Value[..8]]);
         Assert.Equal(0, showCode);
         Assert.Contains("2 seen", shown, StringComparison.Ordinal);
         Assert.Contains($"{application.Progress.TasksSucceeded} succeeded", shown, StringComparison.Ordinal);
@@ -53,7 +52,7 @@ public sealed class WordCountTests
     [Fact]
     public async Task A_path_that_names_nothing_is_one_clear_error()
     {
-        var (exitCode, output, error) = await RunAsync("dotnet", [Program, "/absent/*.txt"]);
+        var (exitCode, output, error) = await Shell.RunAsync("dotnet", [Program, "/absent/*.txt"]);
 
         Assert.Equal(1, exitCode);
         Assert.Equal("", output);
@@ -63,20 +62,8 @@ public sealed class WordCountTests
     /// <summary>The ten commonest, counted by the tools of the shell, ties by word.</summary>
     private static async Task<string> ShellCountAsync()
     {
-        var (exitCode, output, error) = await RunAsync("sh", ["-c", $"export LC_ALL=C; cat {Documentation} | tr -cs A-Za-z '\\n' | tr A-Z a-z | sort | uniq -c | awk '$2 != \"\" {{ print $2 \"\\t\" $1 }}' | sort -t \"$(printf '\\t')\" -k2,2nr -k1,1 | head -n 10"]);
+        var (exitCode, output, error) = await Shell.RunAsync("sh", ["-c", $"export LC_ALL=C; cat {Documentation} | tr -cs A-Za-z '\\n' | tr A-Z a-z | sort | uniq -c | awk '$2 != \"\" {{ print $2 \"\\t\" $1 }}' | sort -t \"$(printf '\\t')\" -k2,2nr -k1,1 | head -n 10"]);
         Assert.True(exitCode == 0, error);
         return output;
-    }
-
-    private static async Task<(int ExitCode, string Output, string Error)> RunAsync(string program, string[] arguments)
-    {
-        var start = new ProcessStartInfo(program, arguments) { RedirectStandardOutput = true, RedirectStandardError = true, RedirectStandardInput = true };
-        using var process = Process.Start(start)!;
-        process.StandardInput.Close();
-        var output = process.StandardOutput.ReadToEndAsync();
-        var error = process.StandardError.ReadToEndAsync();
-        using var timeout = new CancellationTokenSource(TimeSpan.FromMinutes(3));
-        await process.WaitForExitAsync(timeout.Token);
-        return (process.ExitCode, await output, await error);
     }
 }

@@ -22,6 +22,7 @@ public sealed class ReferencesTests
         ["Yarnish.Executor"] = ["Yarnish.Blocks", "Yarnish.Serialization", "Yarnish.Transport", "Yarnish.Hosting"],
         ["Yarnish.Dataflow"] = ["Yarnish.Protocol"],
         ["Yarnish.Driver"] = ["Yarnish.Dataflow", "Yarnish.Executor"],
+        ["Yarnish"] = ["Yarnish.Driver"],
         ["Yarnish.Analyzers"] = [],
         ["Yarnish.Analyzers.CodeFixes"] = ["Yarnish.Analyzers"],
         ["Yarnish.Sql"] = ["Yarnish.Driver"],
