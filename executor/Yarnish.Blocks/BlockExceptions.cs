@@ -29,3 +29,13 @@ public sealed class BlockRequestException : Exception
     {
     }
 }
+
+/// <summary>A named block could be had from no holder, and its origin did not give it either.</summary>
+public sealed class BlockUnavailableException : Exception
+{
+    /// <summary>With a message that names the block and what was tried.</summary>
+    public BlockUnavailableException(string message, Exception? inner = null)
+        : base(message, inner)
+    {
+    }
+}

@@ -4,8 +4,8 @@ using Yarnish.Protocol;
 namespace Yarnish.Blocks;
 
 /// <summary>
-/// Name of a block that is one file: a large result (<c>result-17</c>), a persisted partition (<c>rdd-3-12</c>). Obeys <see cref="IdSyntax"/>, so it can never leave its
-/// directory; may not start with a dot nor end in <c>.tmp</c>, which names files that are being written.
+/// Name of a block that is one file: a large result (<c>result-17</c>), a persisted partition (<c>rdd-3-12</c>), a piece of a broadcast (<c>broadcast-3-0</c>). Obeys
+/// <see cref="IdSyntax"/>, so it can never leave its directory; may not start with a dot nor end in <c>.tmp</c>, which names files that are being written.
 /// </summary>
 /// <param name="Value">The name.</param>
 public readonly record struct BlockId(string Value) : IStringId<BlockId>

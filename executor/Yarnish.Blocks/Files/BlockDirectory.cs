@@ -11,7 +11,7 @@ namespace Yarnish.Blocks;
 /// attempt that wrote them, and never change afterwards.
 /// <code>
 /// shuffle/{shuffle}/{map}-{attempt}.data|.index      map output; the index, renamed last, makes it exist
-/// named/{block}                                      large results, persisted partitions
+/// named/{block}                                      large results, persisted partitions, pieces of broadcasts
 /// *.tmp                                              being written
 /// </code>
 /// </summary>
@@ -67,6 +67,9 @@ public sealed class BlockDirectory
         }
         return content.WrittenSpan.ToArray();
     }
+
+    /// <summary>Whether a named block is here. Its content is verified when it is read.</summary>
+    public bool HasNamed(BlockId block) => File.Exists(NamedPath(block));
 
     /// <summary>Deletes a named block; nothing happens when there is none.</summary>
     public void DeleteNamed(BlockId block)

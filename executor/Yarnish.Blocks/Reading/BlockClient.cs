@@ -8,7 +8,7 @@ namespace Yarnish.Blocks;
 
 /// <summary>
 /// Fetches blocks of one application from the agents that serve them: pooled connections, batches per node, retries with backoff, every frame verified. One per
-/// process; thread-safe. The executor reads shuffles through it, the driver large results.
+/// process; thread-safe. The executor reads shuffles and copies of named blocks through it, the driver large results.
 /// </summary>
 public sealed class BlockClient : IDisposable
 {
@@ -59,46 +59,13 @@ public sealed class BlockClient : IDisposable
     /// <exception cref="HttpRequestException">The node refuses, such as for a wrong token.</exception>
     public async Task<byte[]> ReadAsync(string nodeUrl, BlockId block, long maximumBytes = 1024L * 1024 * 1024, CancellationToken cancellation = default)
     {
-        var request = new BlockFetchRequest([BlockFetchItem.Named(block)]);
         var corrupt = 0;
         for (var failures = 0; ;)
         {
             try
             {
                 var content = new ArrayBufferWriter<byte>();
-                await using var answer = await OpenAsync(nodeUrl, request, cancellation).ConfigureAwait(false);
-                var (status, length) = await answer.ReadItemAsync().ConfigureAwait(false);
-                if (status != BlockStatus.Found)
-                {
-                    var text = await answer.ReadTextAsync(length).ConfigureAwait(false);
-                    throw status == BlockStatus.Missing ? new BlockMissingException(text) : new BlockCorruptException(text);
-                }
-                while (length > 0)
-                {
-                    var frameLength = await answer.ReadFrameHeaderAsync(length).ConfigureAwait(false);
-                    var frame = await answer.ReadFrameAsync(frameLength).ConfigureAwait(false);
-                    try
-                    {
-                        if (!BlockFrame.IsIntact(frame.AsSpan(0, frameLength)) || !BlockFrame.TryReadHeader(frame, frameLength, out _, out var rawLength))
-                        {
-                            throw new BlockCorruptException($"A frame of block {block} from {nodeUrl} is damaged.");
-                        }
-                        if (content.WrittenCount + (long)rawLength > Math.Min(maximumBytes, Array.MaxLength))
-                        {
-                            throw new InvalidDataException($"Block {block} from {nodeUrl} is larger than the {maximumBytes} bytes allowed.");
-                        }
-                        if (!BlockFrame.TryDecode(frame.AsSpan(0, frameLength), content.GetSpan(rawLength + 1), out _))
-                        {
-                            throw new BlockCorruptException($"A frame of block {block} from {nodeUrl} does not decompress.");
-                        }
-                        content.Advance(rawLength);
-                    }
-                    finally
-                    {
-                        ArrayPool<byte>.Shared.Return(frame);
-                    }
-                    length -= frameLength;
-                }
+                await ReadOnceAsync(nodeUrl, block, frame => Decode(frame.Span, content, nodeUrl, block, maximumBytes), cancellation).ConfigureAwait(false);
                 return content.WrittenSpan.ToArray();
             }
             catch (BlockCorruptException) when (corrupt++ == 0)
@@ -116,8 +83,87 @@ public sealed class BlockClient : IDisposable
         }
     }
 
+    /// <summary>
+    /// Gives a node a copy of a named block: its agent verifies each frame and keeps it in the application's block directory there. Tries again as <see cref="BlockClientOptions"/> says.
+    /// </summary>
+    /// <param name="nodeUrl">Base URL of the agent.</param>
+    /// <param name="source">Where the block is on this machine.</param>
+    /// <param name="block">The block.</param>
+    /// <param name="cancellation">Gives up.</param>
+    /// <exception cref="BlockMissingException">It is not in <paramref name="source"/>.</exception>
+    /// <exception cref="IOException">The node cannot be reached, its disk is full, or the application does not run there (any more).</exception>
+    /// <exception cref="HttpRequestException">The node refuses, such as for a wrong token.</exception>
+    public async Task WriteAsync(string nodeUrl, BlockDirectory source, BlockId block, CancellationToken cancellation = default)
+    {
+        for (var failures = 0; ;)
+        {
+            try
+            {
+                await WriteOnceAsync(nodeUrl, source, block, cancellation).ConfigureAwait(false);
+                return;
+            }
+            catch (HttpRequestException error) when (error.StatusCode is HttpStatusCode.NotFound or HttpStatusCode.InsufficientStorage)
+            {
+                throw new IOException(error.Message, error);
+            }
+            catch (Exception error) when (error is not BlockMissingException && IsTransient(error, cancellation))
+            {
+                if (failures >= Options.Retries)
+                {
+                    throw new IOException($"The node at {nodeUrl} did not take block {block} after {failures + 1} tries: {error.Message}", error);
+                }
+                await Task.Delay(Backoff(failures++), Time, cancellation).ConfigureAwait(false);
+            }
+        }
+    }
+
     /// <inheritdoc/>
     public void Dispose() => http.Dispose();
+
+    /// <summary>Asks a node once for a named block; hands over its frames, verified and still encoded, each valid during the call only.</summary>
+    internal async Task ReadOnceAsync(string nodeUrl, BlockId block, Action<ReadOnlyMemory<byte>> take, CancellationToken cancellation)
+    {
+        await using var answer = await OpenAsync(nodeUrl, new BlockFetchRequest([BlockFetchItem.Named(block)]), cancellation).ConfigureAwait(false);
+        var (status, length) = await answer.ReadItemAsync().ConfigureAwait(false);
+        if (status != BlockStatus.Found)
+        {
+            var text = await answer.ReadTextAsync(length).ConfigureAwait(false);
+            throw status == BlockStatus.Missing ? new BlockMissingException(text) : new BlockCorruptException(text);
+        }
+        while (length > 0)
+        {
+            var frameLength = await answer.ReadFrameHeaderAsync(length).ConfigureAwait(false);
+            var frame = await answer.ReadFrameAsync(frameLength).ConfigureAwait(false);
+            try
+            {
+                if (!BlockFrame.IsIntact(frame.AsSpan(0, frameLength)))
+                {
+                    throw new BlockCorruptException($"A frame of block {block} from {nodeUrl} is damaged.");
+                }
+                take(frame.AsMemory(0, frameLength));
+            }
+            finally
+            {
+                ArrayPool<byte>.Shared.Return(frame);
+            }
+            length -= frameLength;
+        }
+    }
+
+    /// <summary>Appends the raw bytes of an intact frame.</summary>
+    internal static void Decode(ReadOnlySpan<byte> frame, ArrayBufferWriter<byte> content, string nodeUrl, BlockId block, long maximumBytes)
+    {
+        _ = BlockFrame.TryReadHeader(frame, frame.Length, out _, out var rawLength);
+        if (content.WrittenCount + (long)rawLength > Math.Min(maximumBytes, Array.MaxLength))
+        {
+            throw new InvalidDataException($"Block {block} from {nodeUrl} is larger than the {maximumBytes} bytes allowed.");
+        }
+        if (!BlockFrame.TryDecode(frame, content.GetSpan(rawLength + 1), out _))
+        {
+            throw new BlockCorruptException($"A frame of block {block} from {nodeUrl} does not decompress.");
+        }
+        content.Advance(rawLength);
+    }
 
     internal TimeSpan Backoff(int failures) => Options.FirstBackoff * Math.Pow(4, failures);
 
@@ -127,6 +173,33 @@ public sealed class BlockClient : IDisposable
         && error is HttpRequestException { StatusCode: not (HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden or HttpStatusCode.BadRequest) }
             or (IOException and not (BlockMissingException or BlockCorruptException or MapOutputUnavailableException))
             or TimeoutException;
+
+    private async Task WriteOnceAsync(string nodeUrl, BlockDirectory source, BlockId block, CancellationToken cancellation)
+    {
+        await using var file = new FileStream(source.OpenNamed(block), FileAccess.Read, bufferSize: 0);
+        using var idle = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        using var message = new HttpRequestMessage(HttpMethod.Put, $"{nodeUrl.TrimEnd('/')}/blocks/{application}/named/{block}");
+        // A node that refuses says so before the bytes are sent; else the connection would break under them, and the reason with it.
+        message.Headers.ExpectContinue = true;
+        // The timeout runs anew with each piece that the node takes.
+        message.Content = new StreamContent(new WatchedStream(file, () => idle.CancelAfter(Options.IdleTimeout)), 256 * 1024);
+        message.Content.Headers.ContentType = new MediaTypeHeaderValue(BlockFetchRequest.ContentType);
+        idle.CancelAfter(Options.IdleTimeout);
+        try
+        {
+            using var response = await http.SendAsync(message, HttpCompletionOption.ResponseContentRead, idle.Token).ConfigureAwait(false);
+            if (!response.IsSuccessStatusCode)
+            {
+                var text = await response.Content.ReadAsStringAsync(idle.Token).ConfigureAwait(false);
+                throw new HttpRequestException(
+                    $"{nodeUrl} answered {(int)response.StatusCode} {response.ReasonPhrase} to block {block}: {(text.Length > 500 ? text[..500] : text)}", null, response.StatusCode);
+            }
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            throw new TimeoutException($"{nodeUrl} took nothing of block {block} for {Options.IdleTimeout.TotalSeconds:0} s.");
+        }
+    }
 
     /// <summary>Sends a request; the answer is read item by item.</summary>
     internal async Task<BlockAnswer> OpenAsync(string nodeUrl, BlockFetchRequest request, CancellationToken cancellation)
@@ -247,4 +320,40 @@ internal sealed class BlockAnswer(HttpResponseMessage response, Stream stream, C
             idle.CancelAfter(Timeout.InfiniteTimeSpan);
         }
     }
+}
+
+/// <summary>Says each time something is read from a stream.</summary>
+internal sealed class WatchedStream(Stream inner, Action read) : Stream
+{
+    public override bool CanRead => true;
+
+    public override bool CanSeek => inner.CanSeek;
+
+    public override bool CanWrite => false;
+
+    public override long Length => inner.Length;
+
+    public override long Position { get => inner.Position; set => inner.Position = value; }
+
+    public override int Read(byte[] buffer, int offset, int count)
+    {
+        read();
+        return inner.Read(buffer, offset, count);
+    }
+
+    public override ValueTask<int> ReadAsync(Memory<byte> buffer, CancellationToken cancellationToken = default)
+    {
+        read();
+        return inner.ReadAsync(buffer, cancellationToken);
+    }
+
+    public override long Seek(long offset, SeekOrigin origin) => inner.Seek(offset, origin);
+
+    public override void Flush()
+    {
+    }
+
+    public override void SetLength(long value) => throw new NotSupportedException();
+
+    public override void Write(byte[] buffer, int offset, int count) => throw new NotSupportedException();
 }

@@ -21,11 +21,20 @@ public interface IBlockRegistry : IAsyncDisposable
     /// <summary>Reducer: the locations at this epoch; null when they are not there.</summary>
     ValueTask<ShuffleLocations?> FindLocationsAsync(ShuffleId shuffle, int epoch, CancellationToken cancellation = default);
 
-    /// <summary>Executor: this named block (a large result) is served by a node.</summary>
-    ValueTask RegisterBlockAsync(BlockId block, BlockLocation location, CancellationToken cancellation = default);
+    /// <summary>Whoever put it there: this node holds a copy of a named block. Said twice, it counts once.</summary>
+    ValueTask AddHolderAsync(BlockId block, BlockLocation holder, CancellationToken cancellation = default);
 
-    /// <summary>Where a named block is; null when unknown.</summary>
-    ValueTask<BlockLocation?> FindBlockAsync(BlockId block, CancellationToken cancellation = default);
+    /// <summary>Whoever noticed: this node does not hold the named block (any more).</summary>
+    ValueTask RemoveHolderAsync(BlockId block, BlockLocation holder, CancellationToken cancellation = default);
+
+    /// <summary>Nodes that hold a named block: some of them when there are many, in random order, so that readers spread over them; empty when nobody is known.</summary>
+    /// <param name="block">The block.</param>
+    /// <param name="atMost">How many are wanted, at least 1.</param>
+    /// <param name="cancellation">Gives up.</param>
+    ValueTask<IReadOnlyList<BlockLocation>> FindHoldersAsync(BlockId block, int atMost = 8, CancellationToken cancellation = default);
+
+    /// <summary>Driver: forget who holds these named blocks.</summary>
+    ValueTask DeleteBlocksAsync(IReadOnlyCollection<BlockId> blocks, CancellationToken cancellation = default);
 
     /// <summary>Driver: forget a shuffle, all epochs.</summary>
     ValueTask DeleteShuffleAsync(ShuffleId shuffle, CancellationToken cancellation = default);
@@ -37,7 +46,7 @@ public interface IBlockRegistry : IAsyncDisposable
     ValueTask RefreshAsync(CancellationToken cancellation = default);
 }
 
-/// <summary>The node that holds a named block.</summary>
+/// <summary>A node that holds a named block.</summary>
 /// <param name="NodeId">The node.</param>
 /// <param name="NodeUrl">Base URL of its block server; empty when embedded.</param>
 public readonly record struct BlockLocation(NodeId NodeId, string NodeUrl);

@@ -8,7 +8,7 @@ public sealed class InMemoryBlockRegistry : IBlockRegistry
     private readonly Lock gate = new();
     private readonly Dictionary<ShuffleId, Dictionary<int, MapOutput>> outputs = [];
     private readonly Dictionary<(ShuffleId Shuffle, int Epoch), ShuffleLocations> locations = [];
-    private readonly Dictionary<BlockId, BlockLocation> blocks = [];
+    private readonly Dictionary<BlockId, HashSet<BlockLocation>> holders = [];
 
     /// <inheritdoc/>
     public ValueTask RegisterMapOutputAsync(MapOutput output, CancellationToken cancellation = default)
@@ -53,22 +53,54 @@ public sealed class InMemoryBlockRegistry : IBlockRegistry
     }
 
     /// <inheritdoc/>
-    public ValueTask RegisterBlockAsync(BlockId block, BlockLocation location, CancellationToken cancellation = default)
+    public ValueTask AddHolderAsync(BlockId block, BlockLocation holder, CancellationToken cancellation = default)
     {
         lock (gate)
         {
-            blocks[block] = location;
+            if (!holders.TryGetValue(block, out var known))
+            {
+                holders[block] = known = [];
+            }
+            known.Add(holder);
         }
         return default;
     }
 
     /// <inheritdoc/>
-    public ValueTask<BlockLocation?> FindBlockAsync(BlockId block, CancellationToken cancellation = default)
+    public ValueTask RemoveHolderAsync(BlockId block, BlockLocation holder, CancellationToken cancellation = default)
     {
         lock (gate)
         {
-            return new(blocks.TryGetValue(block, out var location) ? location : null);
+            if (holders.TryGetValue(block, out var known) && known.Remove(holder) && known.Count == 0)
+            {
+                holders.Remove(block);
+            }
         }
+        return default;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask<IReadOnlyList<BlockLocation>> FindHoldersAsync(BlockId block, int atMost = 8, CancellationToken cancellation = default)
+    {
+        lock (gate)
+        {
+            BlockLocation[] found = holders.TryGetValue(block, out var known) ? [.. known] : [];
+            Random.Shared.Shuffle(found);
+            return new(found.Length <= atMost ? found : found[..atMost]);
+        }
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DeleteBlocksAsync(IReadOnlyCollection<BlockId> blocks, CancellationToken cancellation = default)
+    {
+        lock (gate)
+        {
+            foreach (var block in blocks)
+            {
+                holders.Remove(block);
+            }
+        }
+        return default;
     }
 
     /// <inheritdoc/>
@@ -92,7 +124,7 @@ public sealed class InMemoryBlockRegistry : IBlockRegistry
         {
             outputs.Clear();
             locations.Clear();
-            blocks.Clear();
+            holders.Clear();
         }
         return default;
     }

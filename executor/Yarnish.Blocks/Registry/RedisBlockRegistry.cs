@@ -9,7 +9,7 @@ namespace Yarnish.Blocks;
 /// <code>
 /// y:{app}:sh:SHUFFLE:m          hash: map partition → output, written by executors
 /// y:{app}:sh:SHUFFLE:b:EPOCH    packed locations, written by the driver
-/// y:{app}:blk                   hash: named block → node
+/// y:{app}:blk:BLOCK             set: nodes that hold the named block
 /// y:{app}:keys                  set of the keys above, so that the end of an application needs no scan
 /// </code>
 /// The tag {app} keeps an application in one slot of a Redis cluster. Every key lives 30 minutes from its last write or refresh.
@@ -56,7 +56,7 @@ public sealed class RedisBlockRegistry : IBlockRegistry
 
     private RedisKey KeysKey => prefix + "keys";
 
-    private RedisKey BlocksKey => prefix + "blk";
+    private RedisKey HoldersKey(BlockId block) => $"{prefix}blk:{block}";
 
     /// <inheritdoc/>
     public ValueTask RegisterMapOutputAsync(MapOutput output, CancellationToken cancellation = default)
@@ -99,23 +99,40 @@ public sealed class RedisBlockRegistry : IBlockRegistry
     }
 
     /// <inheritdoc/>
-    public ValueTask RegisterBlockAsync(BlockId block, BlockLocation location, CancellationToken cancellation = default)
+    public ValueTask AddHolderAsync(BlockId block, BlockLocation holder, CancellationToken cancellation = default)
     {
-        var value = JsonSerializer.SerializeToUtf8Bytes(location);
-        return RunAsync("register block", db =>
+        var value = JsonSerializer.SerializeToUtf8Bytes(holder);
+        return RunAsync("add holder of block", async db =>
         {
-            var written = db.HashSetAsync(BlocksKey, block.Value, value);
-            Keep(db, BlocksKey);
-            return written;
+            var key = HoldersKey(block);
+            var written = db.SetAddAsync(key, value);
+            Keep(db, key);
+            // False says that it was there already.
+            await written.ConfigureAwait(false);
+            return true;
         }, cancellation);
     }
 
     /// <inheritdoc/>
-    public async ValueTask<BlockLocation?> FindBlockAsync(BlockId block, CancellationToken cancellation = default)
+    public ValueTask RemoveHolderAsync(BlockId block, BlockLocation holder, CancellationToken cancellation = default)
     {
-        var value = await RunAsync("find block", db => db.HashGetAsync(BlocksKey, block.Value), cancellation).ConfigureAwait(false);
-        return value.IsNull ? null : JsonSerializer.Deserialize<BlockLocation>((byte[])value!);
+        var value = JsonSerializer.SerializeToUtf8Bytes(holder);
+        return RunAsync("remove holder of block", db => db.SetRemoveAsync(HoldersKey(block), value), cancellation);
     }
+
+    /// <inheritdoc/>
+    public async ValueTask<IReadOnlyList<BlockLocation>> FindHoldersAsync(BlockId block, int atMost = 8, CancellationToken cancellation = default)
+    {
+        var values = await RunAsync("find holders of block", db => db.SetRandomMembersAsync(HoldersKey(block), atMost), cancellation).ConfigureAwait(false);
+        var found = values.Select(static value => JsonSerializer.Deserialize<BlockLocation>((byte[])value!)).ToArray();
+        // Redis picks at random, but returns what it picked in the order of the set.
+        Random.Shared.Shuffle(found);
+        return found;
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DeleteBlocksAsync(IReadOnlyCollection<BlockId> blocks, CancellationToken cancellation = default) =>
+        DeleteAsync("delete blocks", [.. blocks.Select(block => (RedisValue)(string)HoldersKey(block)!)], cancellation);
 
     /// <inheritdoc/>
     public async ValueTask DeleteShuffleAsync(ShuffleId shuffle, CancellationToken cancellation = default)

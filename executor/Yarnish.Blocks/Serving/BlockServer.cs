@@ -6,7 +6,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Yarnish.Blocks;
 
 /// <summary>
-/// Serves the blocks of applications on one node, without any web framework: the node agent maps <c>POST /blocks/{application}/fetch</c> to it.
+/// Serves the blocks of applications on one node, without any web framework: the node agent maps <c>POST /blocks/{application}/fetch</c> and
+/// <c>PUT /blocks/{application}/named/{block}</c> to it.
 /// One instance per agent; thread-safe. Frames are sent as they are on disk, never decompressed or verified here: the reader does that.
 /// <code>
 /// per item, in the order of the request:
@@ -35,6 +36,7 @@ public sealed class BlockServer
     private long bytesSent;
     private long itemsFound;
     private long itemsNotFound;
+    private long itemsTaken;
 
     /// <summary>Bytes sent since the start.</summary>
     public long BytesSent => Interlocked.Read(ref bytesSent);
@@ -44,6 +46,9 @@ public sealed class BlockServer
 
     /// <summary>Items that were missing or corrupt since the start.</summary>
     public long ItemsNotFound => Interlocked.Read(ref itemsNotFound);
+
+    /// <summary>Named blocks taken from others since the start.</summary>
+    public long ItemsTaken => Interlocked.Read(ref itemsTaken);
 
     /// <summary>Writes the answer to a request. An I/O error after an item's bytes have begun is thrown: abort the connection, the reader asks again.</summary>
     /// <param name="blockDirectory">The application's block directory on this node; need not exist.</param>
@@ -136,6 +141,51 @@ public sealed class BlockServer
         {
             ArrayPool<byte>.Shared.Return(buffer);
         }
+    }
+
+    /// <summary>Takes a copy of a named block: verifies each frame while it comes, and gives the file its name when all is there. A block of that name is replaced.</summary>
+    /// <param name="blockDirectory">The application's block directory on this node; must exist, so that nothing comes to life again after the application's end.</param>
+    /// <param name="block">The block.</param>
+    /// <param name="body">Its frames, as they are in the sender's file.</param>
+    /// <param name="maximumBytes">More is refused.</param>
+    /// <param name="cancellation">The sender has gone; nothing remains.</param>
+    /// <exception cref="BlockRequestException">Not whole, intact frames, or too large: answer 400 with the message.</exception>
+    /// <exception cref="BlockMissingException">The application does not run here: answer 404.</exception>
+    /// <exception cref="IOException">The disk is full or broken: answer 507.</exception>
+    public async Task ReceiveAsync(string blockDirectory, BlockId block, Stream body, long maximumBytes, CancellationToken cancellation)
+    {
+        if (!Directory.Exists(blockDirectory))
+        {
+            throw new BlockMissingException("This node has no blocks of the application: it never ran here, or it is over.");
+        }
+        var header = new byte[BlockFrame.HeaderLength];
+        using var file = new BlockDirectory(blockDirectory, indexes).CreateNamed(block);
+        while (await body.ReadAtLeastAsync(header, header.Length, throwOnEndOfStream: false, cancellation).ConfigureAwait(false) is var read and > 0)
+        {
+            var available = maximumBytes - file.Length;
+            if (read < header.Length || !BlockFrame.TryReadHeader(header, available, out var payloadLength, out _))
+            {
+                throw new BlockRequestException($"Block {block} does not consist of whole frames, or has more than {maximumBytes} bytes.");
+            }
+            var length = BlockFrame.HeaderLength + payloadLength;
+            var frame = ArrayPool<byte>.Shared.Rent(length);
+            try
+            {
+                header.CopyTo(frame.AsSpan());
+                var payload = await body.ReadAtLeastAsync(frame.AsMemory(BlockFrame.HeaderLength, payloadLength), payloadLength, throwOnEndOfStream: false, cancellation).ConfigureAwait(false);
+                if (payload < payloadLength || !BlockFrame.IsIntact(frame.AsSpan(0, length)))
+                {
+                    throw new BlockRequestException($"A frame of block {block} was damaged on the way, at byte {file.Length}: send it again.");
+                }
+                file.AppendEncoded(frame.AsSpan(0, length));
+            }
+            finally
+            {
+                ArrayPool<byte>.Shared.Return(frame);
+            }
+        }
+        file.Commit();
+        Interlocked.Increment(ref itemsTaken);
     }
 
     private static (SafeFileHandle File, ShuffleIndex? Index, long Length) Open(BlockDirectory directory, BlockFetchItem item)

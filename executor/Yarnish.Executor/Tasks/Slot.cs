@@ -132,7 +132,6 @@ internal sealed class Slot(
             services.Logger.LogError(error, "The result of attempt {Attempt} cannot be written", attempt.Id);
             return (new TaskFailed(TaskErrors.Describe(new IOException($"The result of {result.Length} bytes cannot be written on node {options.NodeId}: {error.Message}", error))), null);
         }
-        services.Register((registry, cancellation) => registry.RegisterBlockAsync(block, new BlockLocation(options.NodeId, options.NodeUrl), cancellation));
         return (TaskSucceeded.Instance, block.Value);
     }
 

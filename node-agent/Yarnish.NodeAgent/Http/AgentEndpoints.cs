@@ -22,6 +22,9 @@ internal sealed class AgentEndpoints(
     /// <summary>Where to read on after an answer with a log that was not followed.</summary>
     public const string LogNext = "Yarnish-Log-Next";
 
+    /// <summary>Most bytes of one named block that is put here: a persisted partition, a piece of a broadcast.</summary>
+    private const long MaximumBlockBytes = 2L << 30;
+
     private static readonly TimeSpan FollowPause = TimeSpan.FromMilliseconds(200);
 
     private readonly BlockServer _blocks = new();
@@ -49,6 +52,7 @@ internal sealed class AgentEndpoints(
         guarded.MapMethods("/api/v1/blobs/{sha256}", ["GET", "HEAD"], BlobFile);
 
         application.MapPost("/blocks/{application}/fetch", BlocksAsync);
+        application.MapPut("/blocks/{application}/named/{block}", TakeBlockAsync);
     }
 
     private static IResult Json<T>(T value) => Results.Json(value, ProtocolJson.Options);
@@ -192,6 +196,37 @@ internal sealed class AgentEndpoints(
             return Invalid($"'{sha256}' is not a SHA-256: 64 lower-case hexadecimal digits are wanted.");
         }
         return cache.OpenRead(sha256) is { } file ? Results.Stream(file, "application/octet-stream", enableRangeProcessing: true) : NotFound($"File {sha256} is not in the cache of this node.");
+    }
+
+    private async Task<IResult> TakeBlockAsync(string application, string block, HttpContext http)
+    {
+        try
+        {
+            var id = ApplicationId.Create(application);
+            if (!ClusterSecret.Accepts(http.Request.Headers.Authorization, ClusterSecret.ApplicationToken(options.Secret, id)))
+            {
+                return Unauthorized($"the token of application {id}");
+            }
+            http.Features.Get<IHttpMaxRequestBodySizeFeature>()!.MaxRequestBodySize = MaximumBlockBytes;
+            await _blocks.ReceiveAsync(directory.Blocks(id), BlockId.Create(block), http.Request.Body, MaximumBlockBytes, http.RequestAborted);
+            return Results.StatusCode(StatusCodes.Status201Created);
+        }
+        catch (Exception error) when (error is FormatException or BlockRequestException or BadHttpRequestException)
+        {
+            return Invalid(error.Message);
+        }
+        catch (BlockMissingException error)
+        {
+            return NotFound(error.Message);
+        }
+        catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
+        {
+            return Results.Empty;
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException && !http.RequestAborted.IsCancellationRequested)
+        {
+            return Error(StatusCodes.Status507InsufficientStorage, $"Block {block} cannot be written on this node: {error.Message}", "disk");
+        }
     }
 
     private async Task BlocksAsync(string application, HttpContext http)

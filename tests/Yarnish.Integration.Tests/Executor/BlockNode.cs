@@ -26,6 +26,7 @@ internal sealed class BlockNode : IAsyncDisposable
         builder.WebHost.UseUrls("http://127.0.0.1:0");
         web = builder.Build();
         web.MapPost("/blocks/{application}/fetch", ServeAsync);
+        web.MapPut("/blocks/{application}/named/{block}", TakeAsync);
     }
 
     public static ApplicationId Application { get; } = new("app-1");
@@ -68,6 +69,17 @@ internal sealed class BlockNode : IAsyncDisposable
     {
         await web.DisposeAsync();
         Directory.DeleteAll();
+    }
+
+    private async Task TakeAsync(string application, string block, HttpContext http)
+    {
+        if (http.Request.Headers.Authorization != $"Bearer {Token}" || application != Application.Value)
+        {
+            http.Response.StatusCode = 401;
+            return;
+        }
+        await server.ReceiveAsync(Directory.Root, BlockId.Create(block), http.Request.Body, 1 << 30, http.RequestAborted);
+        http.Response.StatusCode = 201;
     }
 
     private async Task ServeAsync(string application, HttpContext http)

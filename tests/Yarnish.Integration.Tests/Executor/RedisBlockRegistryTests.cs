@@ -32,7 +32,7 @@ public sealed class RedisBlockRegistryTests(PrivateServices services) : IClassFi
         await executor.RegisterMapOutputAsync(Output(0), Cancellation);
         await executor.RegisterMapOutputAsync(Output(1), Cancellation);
         await executor.RegisterMapOutputAsync(Output(1, attempt: 2), Cancellation);
-        await executor.RegisterBlockAsync(new BlockId("result-1"), new BlockLocation(new NodeId("node-1"), "http://127.0.0.1:9"), Cancellation);
+        await executor.AddHolderAsync(new BlockId("broadcast-1-0"), new BlockLocation(new NodeId("node-1"), "http://127.0.0.1:9"), Cancellation);
         await driver.PublishLocationsAsync(Locations(1), Cancellation);
         await driver.PublishLocationsAsync(Locations(2), Cancellation);
 
@@ -42,15 +42,46 @@ public sealed class RedisBlockRegistryTests(PrivateServices services) : IClassFi
         Assert.Equal("http://127.0.0.1:9", outputs[0].NodeUrl);
         Assert.Equal(2, (await executor.FindLocationsAsync(new ShuffleId(4), 2, Cancellation))!.MapPartitions);
         Assert.Null(await executor.FindLocationsAsync(new ShuffleId(4), 3, Cancellation));
-        Assert.Equal(new NodeId("node-1"), (await driver.FindBlockAsync(new BlockId("result-1"), Cancellation))!.Value.NodeId);
-        Assert.Null(await driver.FindBlockAsync(new BlockId("result-2"), Cancellation));
+        Assert.Equal([new BlockLocation(new NodeId("node-1"), "http://127.0.0.1:9")], await driver.FindHoldersAsync(new BlockId("broadcast-1-0"), cancellation: Cancellation));
+        Assert.Empty(await driver.FindHoldersAsync(new BlockId("broadcast-1-1"), cancellation: Cancellation));
 
         await driver.DeleteShuffleAsync(new ShuffleId(4), Cancellation);
         Assert.Null(await executor.FindLocationsAsync(new ShuffleId(4), 2, Cancellation));
-        Assert.Equal([$"y:{{{application}}}:blk", $"y:{{{application}}}:keys"], await KeysAsync());
+        Assert.Equal([$"y:{{{application}}}:blk:broadcast-1-0", $"y:{{{application}}}:keys"], await KeysAsync());
 
         await driver.DeleteApplicationAsync(Cancellation);
         Assert.Empty(await KeysAsync());
+    }
+
+    [Fact]
+    public async Task Holders_of_a_block_are_given_in_random_order_until_they_say_otherwise()
+    {
+        await using var registry = RedisBlockRegistry.Connect(services.Redis, application);
+        BlockId block = new("broadcast-7-0"), other = new("broadcast-7-1");
+        var nodes = Enumerable.Range(0, 20).Select(static i => new BlockLocation(new NodeId($"node-{i}"), $"http://127.0.0.1:{i + 1}")).ToArray();
+        foreach (var node in nodes)
+        {
+            await registry.AddHolderAsync(block, node, Cancellation);
+            await registry.AddHolderAsync(block, node, Cancellation);
+        }
+        await registry.AddHolderAsync(other, nodes[0], Cancellation);
+
+        var firsts = new HashSet<BlockLocation>();
+        for (var i = 0; i < 50; i++)
+        {
+            var some = await registry.FindHoldersAsync(block, atMost: 4, Cancellation);
+            Assert.Equal(4, some.Distinct().Count());
+            firsts.Add(some[0]);
+        }
+        Assert.True(firsts.Count > 3, $"50 questions began with {firsts.Count} different holders.");
+        Assert.Equal(nodes.ToHashSet(), (await registry.FindHoldersAsync(block, atMost: 100, Cancellation)).ToHashSet());
+
+        await registry.RemoveHolderAsync(block, nodes[3], Cancellation);
+        Assert.DoesNotContain(nodes[3], await registry.FindHoldersAsync(block, atMost: 100, Cancellation));
+
+        await registry.DeleteBlocksAsync([block, new BlockId("never-there")], Cancellation);
+        Assert.Empty(await registry.FindHoldersAsync(block, cancellation: Cancellation));
+        Assert.Equal([$"y:{{{application}}}:blk:broadcast-7-1", $"y:{{{application}}}:keys"], await KeysAsync());
     }
 
     [Fact]

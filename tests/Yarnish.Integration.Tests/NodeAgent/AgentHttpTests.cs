@@ -115,6 +115,31 @@ public sealed class AgentHttpTests
         Assert.Equal(HttpStatusCode.BadRequest, rubbish.StatusCode);
     }
 
+    [Fact]
+    public async Task A_copy_of_a_block_is_taken_from_who_holds_the_token_of_its_application_and_served()
+    {
+        await using var given = await GivenAgent.StartAsync();
+        await given.ExitAsync(await given.LaunchAsync(given.Shell("true")));
+        var url = given.Http.BaseAddress!.ToString();
+        var source = new BlockDirectory(Directory.CreateTempSubdirectory("yarnish-source-").FullName);
+        var block = new BlockId("broadcast-1-0");
+        // More than Kestrel takes without being told.
+        var content = new byte[40_000_000];
+        new Random(1).NextBytes(content);
+        source.WriteNamed(block, content);
+        using var client = new BlockClient(GivenAgent.Application, ClusterSecret.ApplicationToken(GivenAgent.Secret, GivenAgent.Application));
+        using var stranger = new BlockClient(GivenAgent.Application, "no such token");
+        using var other = new BlockClient(new ApplicationId("app-2"), ClusterSecret.ApplicationToken(GivenAgent.Secret, new ApplicationId("app-2")));
+
+        await client.WriteAsync(url, source, block);
+
+        Assert.Equal(content, await client.ReadAsync(url, block));
+        await Assert.ThrowsAsync<HttpRequestException>(() => stranger.WriteAsync(url, source, block));
+        Assert.Contains("404", (await Assert.ThrowsAsync<IOException>(() => other.WriteAsync(url, source, block))).Message, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.Combine(given.Directory, "apps", "app-2")));
+        source.DeleteAll();
+    }
+
     [Theory]
     [InlineData("http://0.0.0.0:0")]
     [InlineData("http://*:0")]
