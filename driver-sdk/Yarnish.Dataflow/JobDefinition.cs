@@ -14,6 +14,12 @@ internal sealed record JobDefinition
     /// <summary>Partitions of the result stage to compute; null means all. An empty job succeeds at once.</summary>
     public IReadOnlyList<int>? Partitions { get; init; }
 
+    /// <summary>For people, and for cancelling several at once; empty when it is in none.</summary>
+    public string Group { get; init; } = "";
+
+    /// <summary>For people: what the program says it does; may be empty.</summary>
+    public string Description { get; init; } = "";
+
     /// <summary>The pool it shares slots from. Within a pool jobs go first in, first out; pools share by weight.</summary>
     public string Pool { get; init; } = "";
 

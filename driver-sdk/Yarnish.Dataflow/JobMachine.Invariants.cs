@@ -7,17 +7,35 @@ internal sealed partial class JobMachine
     /// <exception cref="InvalidOperationException">Something is left; the message says what.</exception>
     public void AssertEmpty()
     {
-        Require(_jobs.Count == 0, $"{_jobs.Count} jobs are left");
-        Require(_shuffles.Count == 0, $"{_shuffles.Count} shuffles are left");
-        Require(_attempts.Count == 0, $"{_attempts.Count} attempts are left");
-        Require(_late.Count == 0, $"{_late.Count} late attempts are left");
-        Require(_fetching.Count == 0, $"{_fetching.Count} results being fetched are left");
-        Require(_ready.Count == 0, $"{_ready.Count} stages to submit are left");
-        Require(_repeating.Count == 0, $"{_repeating.Count} stages to repeat are left");
-        Require(_active.Count == 0, $"{_active.Count} active stages are left");
-        Require(_pools.Count == 0, $"{_pools.Count} pools are left");
-        Require(_pending == 0, $"{_pending} pending tasks are left");
+        var left = Leftovers();
+        Require(left.Count == 0, $"there are left: {string.Join(", ", left)}");
         AssertConsistent();
+    }
+
+    /// <summary>What ended jobs have left, in words; empty when nothing. While jobs run, theirs is in it too. Executors, and what is persisted on them, are no leftovers.</summary>
+    public IReadOnlyList<string> Leftovers()
+    {
+        var left = new List<string>();
+        Count(_jobs.Count, "jobs");
+        Count(_shuffles.Count, "shuffles");
+        Count(_attempts.Count, "attempts");
+        Count(_late.Count, "late attempts");
+        Count(_fetching.Count, "results being fetched");
+        Count(_ready.Count, "stages to submit");
+        Count(_repeating.Count, "stages to repeat");
+        Count(_active.Count, "active stages");
+        Count(_pools.Count, "pools");
+        Count(_pending, "pending tasks");
+        Count(_executors.Sum(static executor => executor.InFlight), "attempts on executors");
+        return left;
+
+        void Count(int count, string what)
+        {
+            if (count != 0)
+            {
+                left.Add($"{count} {what}");
+            }
+        }
     }
 
     /// <summary>Throws when the state contradicts itself, or when something waits that nothing will ever wake.</summary>

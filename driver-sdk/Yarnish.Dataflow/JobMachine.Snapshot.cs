@@ -79,7 +79,12 @@ internal sealed partial class JobMachine
             }
         }
         return new JobStatus(
-            job.Id, job.Definition.Name, state, TimeOf(job.SubmittedAt), endedAt, [.. job.Stages.Select(static stage => stage.Id)], skipped, tasks, done, message);
+            job.Id, job.Definition.Name, state, TimeOf(job.SubmittedAt), endedAt, [.. job.Stages.Select(static stage => stage.Id)], skipped, tasks, done, message)
+        {
+            Pool = job.Definition.Pool,
+            Group = job.Definition.Group,
+            Description = job.Definition.Description,
+        };
     }
 
     private static StageStatus StatusOf(Stage stage)

@@ -35,7 +35,17 @@ public sealed record JobSnapshot
 /// <param name="Message">Why it failed; empty else.</param>
 public sealed record JobStatus(
     JobId JobId, string Name, JobState State, DateTimeOffset SubmittedAt, DateTimeOffset? EndedAt, ImmutableArray<StageId> Stages, int StagesSkipped, int Tasks,
-    int TasksDone, string Message);
+    int TasksDone, string Message)
+{
+    /// <summary>The pool it shares slots from.</summary>
+    public string Pool { get; init; } = "";
+
+    /// <summary>The group it was submitted in; empty when in none.</summary>
+    public string Group { get; init; } = "";
+
+    /// <summary>What the program says it does; may be empty.</summary>
+    public string Description { get; init; } = "";
+}
 
 /// <summary>States of a job.</summary>
 public enum JobState

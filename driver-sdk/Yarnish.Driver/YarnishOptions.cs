@@ -52,11 +52,64 @@ public sealed record YarnishOptions
     /// <summary>Progress on stderr. Default <see cref="ProgressStyle.Auto"/>. Key <c>Yarnish:Progress</c>, short <c>--progress</c>; <c>--quiet</c> stands for <c>none</c>.</summary>
     public ProgressStyle Progress { get; set; } = ProgressStyle.Auto;
 
-    /// <summary>A partition that failed so often fails its job. Default 4. Key <c>Yarnish:MaximumTaskFailures</c>.</summary>
+    /// <summary>
+    /// A partition that failed so often fails its job; 1 to 255. Default 4. Lost map output, lost executors that did not end by themselves and stopped attempts do not count.
+    /// Key <c>Yarnish:MaximumTaskFailures</c>.
+    /// </summary>
     public int MaximumTaskFailures { get; set; } = 4;
 
-    /// <summary>A stage that had to be started so often (because map output was lost) fails its job. Default 4. Key <c>Yarnish:MaximumStageAttempts</c>.</summary>
+    /// <summary>A stage that had to be started so often in a row (because map output was lost, or a task of a barrier stage failed) fails its job. Default 4. Key <c>Yarnish:MaximumStageAttempts</c>.</summary>
     public int MaximumStageAttempts { get; set; } = 4;
+
+    /// <summary>
+    /// How long a task waits for an executor that holds what it reads, counted from the last time one was free for the stage; 0 never waits. Default 0.3 s. Key <c>Yarnish:LocalityWait</c> in seconds.
+    /// </summary>
+    public TimeSpan LocalityWait { get; set; } = TimeSpan.FromMilliseconds(300);
+
+    /// <summary>
+    /// Whether slow tasks get a second copy on another executor; the first result wins, the other copy is stopped. Default false: functions with side effects would have them twice.
+    /// Key <c>Yarnish:Speculation</c>.
+    /// </summary>
+    public bool Speculation { get; set; }
+
+    /// <summary>With <see cref="Speculation"/>: the share of a stage that must be done before any of its tasks counts as slow, above 0 to 1. Default 0.9. Key <c>Yarnish:SpeculationQuantile</c>.</summary>
+    public double SpeculationQuantile { get; set; } = 0.9;
+
+    /// <summary>With <see cref="Speculation"/>: a task is slow when it takes so many times the median of its stage; at least 1. Default 3. Key <c>Yarnish:SpeculationMultiplier</c>.</summary>
+    public double SpeculationMultiplier { get; set; } = 3;
+
+    /// <summary>With <see cref="Speculation"/>: no task is slow before this; also how often is looked. Default 0.1 s. Key <c>Yarnish:SpeculationMinimum</c> in seconds.</summary>
+    public TimeSpan SpeculationMinimum { get; set; } = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>
+    /// Whether executors and nodes on which tasks fail are avoided: a task is not tried again where it failed, a stage and then the application avoid an executor after
+    /// <see cref="ExclusionFailures"/>. Default true; without meaning when embedded. Key <c>Yarnish:Exclusion</c>.
+    /// </summary>
+    public bool Exclusion { get; set; } = true;
+
+    /// <summary>Different tasks that must fail on one executor before its stage, and at the end of a stage that succeeded all the same the application, avoid it; two such executors exclude their node. Default 2. Key <c>Yarnish:ExclusionFailures</c>.</summary>
+    public int ExclusionFailures { get; set; } = 2;
+
+    /// <summary>How long the application avoids an executor or node. Default 1 h. Key <c>Yarnish:ExclusionTime</c> in seconds.</summary>
+    public TimeSpan ExclusionTime { get; set; } = TimeSpan.FromHours(1);
+
+    /// <summary>Tasks fail their job after having waited so long while every executor is excluded, or while a barrier stage lacks executors. Default 120 s. Key <c>Yarnish:NowhereToRunTimeout</c> in seconds.</summary>
+    public TimeSpan NowhereToRunTimeout { get; set; } = TimeSpan.FromSeconds(120);
+
+    /// <summary>Tasks must wait this long for a slot before more executors are asked for: one, then two, four … each time it passes again. Default 1 s. Key <c>Yarnish:ExecutorBacklog</c> in seconds.</summary>
+    public TimeSpan ExecutorBacklog { get; set; } = TimeSpan.FromSeconds(1);
+
+    /// <summary>An executor beyond the minimum that had no task for so long is given back. What it wrote to shuffles stays with its node. Default 60 s. Key <c>Yarnish:ExecutorIdle</c> in seconds.</summary>
+    public TimeSpan ExecutorIdle { get; set; } = TimeSpan.FromSeconds(60);
+
+    /// <summary>The same for an executor that holds persisted partitions; at least <see cref="ExecutorIdle"/>. Default 30 min. Key <c>Yarnish:ExecutorCachedIdle</c> in seconds.</summary>
+    public TimeSpan ExecutorCachedIdle { get; set; } = TimeSpan.FromMinutes(30);
+
+    /// <summary>
+    /// The pools that jobs may run in, see <see cref="YarnishSession.InPool"/>; one that is not named here has weight 1 and no minimum share. Default none: all jobs are in pool <c>default</c>, where the
+    /// earlier job goes first. Keys <c>Yarnish:Pools:NAME:Weight</c> and <c>Yarnish:Pools:NAME:MinimumShare</c>.
+    /// </summary>
+    public ImmutableSortedDictionary<string, PoolOptions> Pools { get; set; } = ImmutableSortedDictionary.Create<string, PoolOptions>(StringComparer.Ordinal);
 
     /// <summary>Most bytes that the results of one job may have in the driver. Default 1 GiB. Key <c>Yarnish:MaximumResultBytes</c>, with a unit.</summary>
     public long MaximumResultBytes { get; set; } = 1L << 30;
@@ -75,6 +128,16 @@ public sealed record YarnishOptions
 
     /// <summary>Further environment variables of the executors. Key <c>Yarnish:ExecutorEnvironment:NAME</c>.</summary>
     public ImmutableSortedDictionary<string, string> ExecutorEnvironment { get; set; } = ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal);
+}
+
+/// <summary>How jobs of one pool share the slots with those of others. Within a pool the earlier job goes first.</summary>
+public sealed record PoolOptions
+{
+    /// <summary>While pools compete, one of weight 3 has three times the tasks running of one of weight 1. 1 (default) to 1,000,000.</summary>
+    public int Weight { get; init; } = 1;
+
+    /// <summary>Before weights count, every pool with work gets so many running tasks. 0 (default) to 1,000,000.</summary>
+    public int MinimumShare { get; init; }
 }
 
 /// <summary>How many executors a session holds.</summary>

@@ -43,6 +43,16 @@ public sealed class YarnishSessionBuilder
     /// <summary>Partitions of a shuffle or parallelized collection when nobody says. Default: twice the slots, at least 2.</summary>
     public YarnishSessionBuilder WithParallelism(int partitions) => Configure(options => options.Parallelism = partitions);
 
+    /// <summary>Declares a pool that jobs may run in, see <see cref="YarnishSession.InPool"/>.</summary>
+    /// <param name="name">Its name; <c>default</c> is the pool of jobs for which none was chosen.</param>
+    /// <param name="weight">Its share of the slots beside other pools that have work; at least 1.</param>
+    /// <param name="minimumShare">Running tasks it has before weights count; 0 or more.</param>
+    public YarnishSessionBuilder WithPool(string name, int weight = 1, int minimumShare = 0)
+    {
+        ArgumentException.ThrowIfNullOrWhiteSpace(name);
+        return Configure(options => options.Pools = options.Pools.SetItem(name, new PoolOptions { Weight = weight, MinimumShare = minimumShare }));
+    }
+
     /// <summary>How progress is shown on stderr. Default <see cref="ProgressStyle.Auto"/>.</summary>
     public YarnishSessionBuilder WithProgress(ProgressStyle style) => Configure(options => options.Progress = style);
 

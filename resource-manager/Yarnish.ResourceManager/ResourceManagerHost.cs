@@ -137,12 +137,19 @@ internal static class ResourceManagerHost
         public object? CustomResources { get; set; }
         public object? DiskFullPercent { get; set; }
         public object? EnforceMemory { get; set; }
+        public object? Exclusion { get; set; }
+        public object? ExclusionFailures { get; set; }
+        public object? ExclusionTime { get; set; }
+        public object? ExecutorBacklog { get; set; }
+        public object? ExecutorCachedIdle { get; set; }
         public object? ExecutorCores { get; set; }
         public object? ExecutorEnvironment { get; set; }
+        public object? ExecutorIdle { get; set; }
         public object? ExecutorMemory { get; set; }
         public object? Executors { get; set; }
         public object? ExecutorTimeout { get; set; }
         public object? Isolated { get; set; }
+        public object? LocalityWait { get; set; }
         public object? LogFileBytes { get; set; }
         public object? LogFiles { get; set; }
         public object? LogRetentionHours { get; set; }
@@ -155,14 +162,20 @@ internal static class ResourceManagerHost
         public object? MilliCores { get; set; }
         public object? Name { get; set; }
         public object? NodeId { get; set; }
+        public object? NowhereToRunTimeout { get; set; }
         public object? ParallelFetches { get; set; }
         public object? Parallelism { get; set; }
         public object? Partition { get; set; }
         public object? PassEnvironment { get; set; }
+        public object? Pools { get; set; }
         public object? Progress { get; set; }
         public object? Queue { get; set; }
         public object? Rack { get; set; }
         public object? ReservedMemoryBytes { get; set; }
+        public object? Speculation { get; set; }
+        public object? SpeculationMinimum { get; set; }
+        public object? SpeculationMultiplier { get; set; }
+        public object? SpeculationQuantile { get; set; }
         public object? StopContainersOnExit { get; set; }
         public object? StopGraceSeconds { get; set; }
     }

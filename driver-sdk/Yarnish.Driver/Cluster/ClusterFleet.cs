@@ -85,6 +85,9 @@ internal sealed class ClusterFleet : IExecutorFleet
             Minimum = options.Executors.Minimum,
             Maximum = options.Executors.Maximum,
             SlotsPerExecutor = Slots,
+            Backlog = options.ExecutorBacklog,
+            Idle = options.ExecutorIdle,
+            IdleWithCache = options.ExecutorCachedIdle,
         };
     }
 

@@ -34,6 +34,18 @@ internal static class OptionsReader
         ["ExecutorTimeout"] = (options, text) => options.ExecutorTimeout = ParseSeconds(text),
         ["BrokerTimeout"] = (options, text) => options.BrokerTimeout = ParseSeconds(text),
         ["ConnectTimeout"] = (options, text) => options.ConnectTimeout = ParseSeconds(text),
+        ["LocalityWait"] = (options, text) => options.LocalityWait = ParseSeconds(text),
+        ["Speculation"] = (options, text) => options.Speculation = ParseSwitch(text),
+        ["SpeculationQuantile"] = (options, text) => options.SpeculationQuantile = ParseRatio(text),
+        ["SpeculationMultiplier"] = (options, text) => options.SpeculationMultiplier = ParseRatio(text),
+        ["SpeculationMinimum"] = (options, text) => options.SpeculationMinimum = ParseSeconds(text),
+        ["Exclusion"] = (options, text) => options.Exclusion = ParseSwitch(text),
+        ["ExclusionFailures"] = (options, text) => options.ExclusionFailures = ParseCount(text),
+        ["ExclusionTime"] = (options, text) => options.ExclusionTime = ParseSeconds(text),
+        ["NowhereToRunTimeout"] = (options, text) => options.NowhereToRunTimeout = ParseSeconds(text),
+        ["ExecutorBacklog"] = (options, text) => options.ExecutorBacklog = ParseSeconds(text),
+        ["ExecutorIdle"] = (options, text) => options.ExecutorIdle = ParseSeconds(text),
+        ["ExecutorCachedIdle"] = (options, text) => options.ExecutorCachedIdle = ParseSeconds(text),
     };
 
     private static readonly Dictionary<string, string> ShortForms = new(StringComparer.Ordinal)
@@ -77,11 +89,27 @@ internal static class OptionsReader
         Require(options.ExecutorMemory >= 64L << 20, "ExecutorMemory", $"{options.ExecutorMemory} bytes", "at least 64 MiB");
         Require(options.ExecutorCores is >= 0 and <= 4096, "ExecutorCores", $"{options.ExecutorCores}", "0 to 4096");
         Require(options.Parallelism is >= 0 and <= 1_000_000, "Parallelism", $"{options.Parallelism}", "0 to 1,000,000");
-        Require(options.MaximumTaskFailures >= 1, "MaximumTaskFailures", $"{options.MaximumTaskFailures}", "at least 1");
+        Require(options.MaximumTaskFailures is >= 1 and <= 255, "MaximumTaskFailures", $"{options.MaximumTaskFailures}", "1 to 255");
         Require(options.MaximumStageAttempts >= 1, "MaximumStageAttempts", $"{options.MaximumStageAttempts}", "at least 1");
         Require(options.MaximumLaunchFailures >= 1, "MaximumLaunchFailures", $"{options.MaximumLaunchFailures}", "at least 1");
         Require(options.MaximumResultBytes >= 1 << 20, "MaximumResultBytes", $"{options.MaximumResultBytes} bytes", "at least 1 MiB");
         Require(options.ExecutorTimeout >= TimeSpan.FromSeconds(3), "ExecutorTimeout", $"{options.ExecutorTimeout.TotalSeconds} s", "at least 3 s: an executor beats every 2 s");
+        Require(options.LocalityWait >= TimeSpan.Zero, "LocalityWait", $"{options.LocalityWait.TotalSeconds} s", "0 s or more");
+        Require(options.SpeculationQuantile is > 0 and <= 1, "SpeculationQuantile", $"{options.SpeculationQuantile}", "a share above 0 and up to 1");
+        Require(options.SpeculationMultiplier is >= 1 and <= 1000, "SpeculationMultiplier", $"{options.SpeculationMultiplier}", "1 to 1000");
+        Require(options.SpeculationMinimum >= TimeSpan.FromMilliseconds(10), "SpeculationMinimum", $"{options.SpeculationMinimum.TotalSeconds} s", "at least 0.01 s");
+        Require(options.ExclusionFailures >= 1, "ExclusionFailures", $"{options.ExclusionFailures}", "at least 1");
+        Require(options.ExclusionTime > TimeSpan.Zero, "ExclusionTime", $"{options.ExclusionTime.TotalSeconds} s", "more than 0 s");
+        Require(options.NowhereToRunTimeout >= TimeSpan.FromSeconds(1), "NowhereToRunTimeout", $"{options.NowhereToRunTimeout.TotalSeconds} s", "at least 1 s");
+        Require(options.ExecutorBacklog >= TimeSpan.FromMilliseconds(10), "ExecutorBacklog", $"{options.ExecutorBacklog.TotalSeconds} s", "at least 0.01 s");
+        Require(options.ExecutorIdle >= TimeSpan.FromSeconds(1), "ExecutorIdle", $"{options.ExecutorIdle.TotalSeconds} s", "at least 1 s");
+        Require(options.ExecutorCachedIdle >= options.ExecutorIdle, "ExecutorCachedIdle", $"{options.ExecutorCachedIdle.TotalSeconds} s", $"at least {Prefix}ExecutorIdle, {options.ExecutorIdle.TotalSeconds} s");
+        foreach (var (name, pool) in options.Pools)
+        {
+            Require(!string.IsNullOrWhiteSpace(name) && name.Length <= 100, "Pools", $"a pool named '{name}'", "named by 1 to 100 characters that are not all blanks");
+            Require(pool.Weight is >= 1 and <= 1_000_000, $"Pools:{name}:Weight", $"{pool.Weight}", "1 to 1,000,000");
+            Require(pool.MinimumShare is >= 0 and <= 1_000_000, $"Pools:{name}:MinimumShare", $"{pool.MinimumShare}", "0 to 1,000,000");
+        }
         Require(options.ConnectTimeout > TimeSpan.Zero, "ConnectTimeout", $"{options.ConnectTimeout.TotalSeconds} s", "more than 0 s");
         Require(
             options.Address.Length == 0 || (Uri.TryCreate(options.Address, UriKind.Absolute, out var address) && address.Scheme is "http" or "https"),
@@ -172,13 +200,31 @@ internal static class OptionsReader
             options.ExecutorEnvironment = options.ExecutorEnvironment.SetItem(key[environmentPrefix.Length..], text);
             return;
         }
+        if (key.Split(':') is [var pools, var pool, var share] && pools.Equals("Pools", StringComparison.OrdinalIgnoreCase))
+        {
+            var known = options.Pools.GetValueOrDefault(pool, new PoolOptions());
+            try
+            {
+                options.Pools = options.Pools.SetItem(pool, share.ToUpperInvariant() switch
+                {
+                    "WEIGHT" => known with { Weight = ParseCount(text.Trim()) },
+                    "MINIMUMSHARE" => known with { MinimumShare = ParseCount(text.Trim()) },
+                    _ => throw Wrong($"Unknown setting {Prefix}{key} in {source}.", $"a pool has no {share}", $"the settings of a pool are {Prefix}Pools:{pool}:Weight and {Prefix}Pools:{pool}:MinimumShare"),
+                });
+            }
+            catch (FormatException error)
+            {
+                throw Wrong($"Setting {Prefix}{key} in {source} is not valid.", error.Message, "correct the value", error);
+            }
+            return;
+        }
         if (!Keys.TryGetValue(key, out var set))
         {
             if (KeysOfOtherPrograms.Contains(key.Split(':')[0]))
             {
                 return;
             }
-            throw Wrong($"Unknown setting {Prefix}{key} in {source}.", Suggest(key), $"settings are {string.Join(", ", Keys.Keys)}, ExecutorEnvironment:NAME");
+            throw Wrong($"Unknown setting {Prefix}{key} in {source}.", Suggest(key), $"settings are {string.Join(", ", Keys.Keys)}, ExecutorEnvironment:NAME, Pools:NAME:Weight, Pools:NAME:MinimumShare");
         }
         try
         {
@@ -216,6 +262,9 @@ internal static class OptionsReader
 
     private static int ParseCount(string text) =>
         int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var count) ? count : throw new FormatException($"'{text}' is not a whole number of 0 or more.");
+
+    private static double ParseRatio(string text) =>
+        double.TryParse(text, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var ratio) ? ratio : throw new FormatException($"'{text}' is not a number such as 0.9.");
 
     private static bool ParseSwitch(string text) => text.ToUpperInvariant() switch
     {

@@ -19,6 +19,9 @@ internal sealed partial class JobRunner
     /// <summary>Most bytes of input of one task that travel: what a broker takes in one message, with room to spare.</summary>
     private const int MaximumInputBytes = 12 << 20;
 
+    /// <summary>Codes remembered as sent to one executor, which keeps 64 itself.</summary>
+    private const int MaximumCodeSent = 256;
+
     /// <summary>Tries to write locations, and the pause after each; then reducers ask for them.</summary>
     private static readonly TimeSpan[] PublishPauses = [TimeSpan.FromMilliseconds(100), TimeSpan.FromMilliseconds(400), TimeSpan.FromSeconds(1)];
 
@@ -237,6 +240,10 @@ internal sealed partial class JobRunner
             {
                 codeSent.Add(send.To, sent = new HashSet<string>(StringComparer.Ordinal));
             }
+            if (sent.Count >= MaximumCodeSent)
+            {
+                sent.Clear();
+            }
             if (sent.Add(hash))
             {
                 outbox.Send(send.To, new CodeBlock(application, hash, content));
@@ -316,7 +323,7 @@ internal sealed partial class JobRunner
         }
         else if (cancelled is not null)
         {
-            job.Cancel();
+            job.Cancel(cancelled);
         }
         else if (job.Results.Drained is { IsCompleted: false } drained)
         {
@@ -412,7 +419,7 @@ internal sealed partial class JobRunner
         inbox.Writer.TryComplete();
         while (inbox.Reader.TryRead(out var message))
         {
-            (message as RunningJob)?.Cancel();
+            (message as RunningJob)?.Cancel("the session ended");
         }
         // Whatever ran until now was not finished: nobody got its result.
         lastFailure = jobs.Count > 0 ? $"The session ended while {(jobs.Count == 1 ? "a job" : $"{jobs.Count} jobs")} ran." : lastFailure;
@@ -420,7 +427,7 @@ internal sealed partial class JobRunner
         foreach (var job in jobs.Values.ToList())
         {
             DriverTraces.EndJob(job.Activity, "the session ended");
-            job.Cancel();
+            job.Cancel("the session ended");
         }
         jobs.Clear();
         outbox.Clear();

@@ -74,8 +74,17 @@ internal sealed partial class JobRunner
             case CancelRequest:
                 foreach (var job in jobs.Values.Where(job => job.Cancellation.IsCancellationRequested).ToList())
                 {
-                    Tell(new JobCancelRequested(job.Id, "cancelled by the program"), now);
+                    Tell(new JobCancelRequested(job.Id, job.WhyCancelled), now);
                 }
+                break;
+            case CancelGroupRequest group:
+                foreach (var job in jobs.Values.Where(job => job.Scope.Group?.Name == group.Group).ToList())
+                {
+                    Tell(new JobCancelRequested(job.Id, group.Reason), now);
+                }
+                break;
+            case Question question:
+                question.Ask(machine);
                 break;
             case CancelAllRequest all:
                 foreach (var job in jobs.Values.ToList())
@@ -131,13 +140,18 @@ internal sealed partial class JobRunner
         fleet.JobSubmitted(now);
         if (job.Cancellation.IsCancellationRequested)
         {
-            Tell(new JobCancelRequested(job.Id, "cancelled by the program"), now);
+            Tell(new JobCancelRequested(job.Id, job.WhyCancelled), now);
         }
     }
 
     private JobDefinition Define(RunningJob job) => new()
     {
         Name = job.Plan.Name,
+        Group = job.Scope.Group?.Name ?? "",
+        Description = job.Scope.Description ?? job.Scope.Group?.Description ?? "",
+        Pool = job.Scope.Pool ?? JobScope.DefaultPool,
+        PoolWeight = PoolOf(job).Weight,
+        PoolMinimumShare = PoolOf(job).MinimumShare,
         Partitions = job.Plan.Partitions,
         ResultLimitBytes = options.MaximumResultBytes,
         Stages = [.. job.Codes.Select(static code => new StageDefinition
@@ -151,6 +165,10 @@ internal sealed partial class JobRunner
             Indeterminate = code.Stage.Indeterminate,
         })],
     };
+
+    private PoolOptions PoolOf(RunningJob job) => options.Pools.GetValueOrDefault(job.Scope.Pool ?? JobScope.DefaultPool) ?? ordinary;
+
+    private readonly PoolOptions ordinary = new();
 
     private void TakeHello(ExecutorHello hello, DateTimeOffset now)
     {

@@ -67,9 +67,17 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
             TaskFailureLimit = options.MaximumTaskFailures,
             StageAttemptLimit = options.MaximumStageAttempts,
             ExecutorTimeout = options.ExecutorTimeout,
-            Allocation = fleet.Allocation,
+            LocalityWait = options.LocalityWait,
+            Speculation = options.Speculation,
+            SpeculationQuantilePercent = (int)Math.Ceiling(options.SpeculationQuantile * 100),
+            SpeculationMultiplierPercent = (int)Math.Ceiling(options.SpeculationMultiplier * 100),
+            SpeculationMinimum = options.SpeculationMinimum,
             // The only executor of an embedded session has no one to stand in for it.
-            Exclusion = options.Address.Length > 0,
+            Exclusion = options.Exclusion && fleet.IsRemote,
+            ExclusionFailures = options.ExclusionFailures,
+            ExclusionTime = options.ExclusionTime,
+            NowhereToRunTimeout = options.NowhereToRunTimeout,
+            Allocation = fleet.Allocation,
         });
         timer = clock.CreateTimer(_ => inbox.Writer.TryWrite(Wake.Instance), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         nextRefresh = clock.GetUtcNow() + RefreshInterval;
@@ -89,6 +97,9 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     /// <inheritdoc/>
     public bool ChecksClosures => carrier.Travels;
+
+    /// <summary>What the caller has chosen for the jobs it submits: flows with its asynchronous calls.</summary>
+    public AsyncLocal<JobScope> Scope { get; } = new();
 
     /// <summary>Connects the link, starts the loop and the fleet.</summary>
     /// <exception cref="YarnishConnectException">The broker or the resource manager cannot be reached, or refuses.</exception>
@@ -154,10 +165,14 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     /// <inheritdoc/>
     public async Task RunAsync(JobPlan plan, CancellationToken cancellation)
     {
-        cancellation.ThrowIfCancellationRequested();
         ObjectDisposedException.ThrowIf(stopping.IsCancellationRequested, typeof(YarnishSession));
+        var scope = Scope.Value;
+        using var either = scope.Group is null ? null : CancellationTokenSource.CreateLinkedTokenSource(cancellation, scope.Group.Cancelled);
+        cancellation = either?.Token ?? cancellation;
+        cancellation.ThrowIfCancellationRequested();
         var job = new RunningJob(plan, cancellation)
         {
+            Scope = scope,
             Codes = [.. plan.Stages.Select(carrier.Carry)],
             Activity = traces.StartJob(plan.Name),
             Started = clock.GetTimestamp(),
@@ -215,6 +230,29 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     /// <summary>Cancels every job that runs; their callers see a cancellation.</summary>
     public void CancelAll(string reason) => PostSoon(new CancelAllRequest(reason));
+
+    /// <summary>Cancels the jobs of a group that run.</summary>
+    public void CancelGroup(string group, string reason) => PostSoon(new CancelGroupRequest(group, reason));
+
+    /// <summary>
+    /// What ended jobs have left in the driver, in words: empty when nothing is, as it must be once the last job has ended, its stopped tasks have reported, and the collections that own
+    /// shuffles were collected as garbage. For tests.
+    /// </summary>
+    public Task<IReadOnlyList<string>> LeftoversAsync() => AskAsync<IReadOnlyList<string>>(asked =>
+    [
+        .. asked.Leftovers(),
+        .. jobs.Count > 0 ? [$"{jobs.Count} jobs of the runner"] : Array.Empty<string>(),
+        .. codes.Count > 0 ? [$"{codes.Count} stage codes"] : Array.Empty<string>(),
+        .. outbox.Pending is not null ? ["messages that wait for the link"] : Array.Empty<string>(),
+    ]);
+
+    /// <summary>Asks the machine something between two events, on the loop.</summary>
+    public async Task<T> AskAsync<T>(Func<JobMachine, T> question)
+    {
+        var answer = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        await inbox.Writer.WriteAsync(new Question(asked => answer.TrySetResult(question(asked)))).ConfigureAwait(false);
+        return await answer.Task.ConfigureAwait(false);
+    }
 
     /// <inheritdoc/>
     public async ValueTask PostAsync(object message)
@@ -414,6 +452,10 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     }
 
     private sealed record CancelAllRequest(string Reason);
+
+    private sealed record Question(Action<JobMachine> Ask);
+
+    private sealed record CancelGroupRequest(string Group, string Reason);
 
     private sealed record UnpersistRequest(int Collection);
 

@@ -23,6 +23,12 @@ internal sealed class RunningJob(JobPlan plan, CancellationToken cancellation)
     /// <summary>The code of each stage, same order as the plan's.</summary>
     public required IReadOnlyList<StageCode> Codes { get; init; }
 
+    /// <summary>Pool, group and description.</summary>
+    public JobScope Scope { get; init; }
+
+    /// <summary>Why it ends when <see cref="Cancellation"/> is cancelled.</summary>
+    public string WhyCancelled => Scope.Group is { Reason: { } reason } ? reason : "cancelled by the program";
+
     /// <summary>Its span; null when not traced.</summary>
     public Activity? Activity { get; init; }
 
@@ -48,5 +54,7 @@ internal sealed class RunningJob(JobPlan plan, CancellationToken cancellation)
 
     public void Fail(Exception error) => completion.TrySetException(error);
 
-    public void Cancel() => completion.TrySetCanceled(Cancellation.IsCancellationRequested ? Cancellation : new CancellationToken(canceled: true));
+    /// <summary>Its caller sees an <see cref="OperationCanceledException"/> with the reason.</summary>
+    public void Cancel(string reason) => completion.TrySetException(new OperationCanceledException(
+        $"Job {Title} ended early: {reason}.", Cancellation.IsCancellationRequested ? Cancellation : new CancellationToken(canceled: true)));
 }

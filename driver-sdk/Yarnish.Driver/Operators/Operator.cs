@@ -8,6 +8,9 @@ internal abstract class Operator
 {
 }
 
+/// <summary>A source that looks at the cancellation of its task itself, row by row, because it is fast enough for that to matter.</summary>
+internal interface IStopsItself;
+
 /// <summary>An operator that yields rows.</summary>
 /// <typeparam name="T">The row.</typeparam>
 internal abstract class Operator<T> : Operator

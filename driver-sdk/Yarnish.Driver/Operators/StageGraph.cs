@@ -19,9 +19,25 @@ internal sealed class StageGraph(StageGraph.Step[] steps)
         var inputs = new OperatorInputs(this, stage, index);
         if (step.Collection is not { } collection)
         {
-            return ((Operator<T>)step.Operator).Open(inputs, partition);
+            return Compute();
         }
-        return stage.Task.Cache.GetOrCompute(collection, partition, step.Level, RowFormats.For<T>(), () => ((Operator<T>)step.Operator).Open(inputs, partition));
+        return stage.Task.Cache.GetOrCompute(collection, partition, step.Level, RowFormats.For<T>(), Compute);
+
+        IEnumerable<T> Compute()
+        {
+            var rows = ((Operator<T>)step.Operator).Open(inputs, partition);
+            return step.Inputs.Length > 0 || step.Operator is IStopsItself ? rows : UntilStopped(rows, stage.Task.Context.Cancellation);
+        }
+    }
+
+    /// <summary>Where rows come from, a task that was told to stop ends: user code behind it need not look.</summary>
+    private static IEnumerable<T> UntilStopped<T>(IEnumerable<T> rows, CancellationToken cancellation)
+    {
+        foreach (var row in rows)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            yield return row;
+        }
     }
 
     internal Step At(int index) => steps[index];

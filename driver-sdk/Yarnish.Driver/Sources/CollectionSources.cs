@@ -11,7 +11,7 @@ internal sealed class ParallelizeOperator<T> : Operator<T>
 }
 
 /// <summary>Consecutive whole numbers; nothing is sent, each partition counts by itself.</summary>
-internal sealed class RangeOperator<T>(T start, long count, int partitions) : Operator<T>
+internal sealed class RangeOperator<T>(T start, long count, int partitions) : Operator<T>, IStopsItself
     where T : INumber<T>
 {
     private readonly T start = start;
@@ -22,8 +22,10 @@ internal sealed class RangeOperator<T>(T start, long count, int partitions) : Op
     {
         var first = (long)((Int128)count * partition / partitions);
         var end = (long)((Int128)count * (partition + 1) / partitions);
+        var cancellation = inputs.Task.Context.Cancellation;
         for (var i = first; i < end; i++)
         {
+            cancellation.ThrowIfCancellationRequested();
             yield return start + T.CreateChecked(i);
         }
     }

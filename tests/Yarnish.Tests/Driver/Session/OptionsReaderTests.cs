@@ -68,6 +68,50 @@ public sealed class OptionsReaderTests
         Assert.Contains(key, error.Message, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("--Yarnish:MaximumTaskFailures=256", "Yarnish:MaximumTaskFailures")]
+    [InlineData("--Yarnish:SpeculationQuantile=0", "Yarnish:SpeculationQuantile")]
+    [InlineData("--Yarnish:SpeculationQuantile=1.01", "Yarnish:SpeculationQuantile")]
+    [InlineData("--Yarnish:SpeculationMultiplier=0.5", "Yarnish:SpeculationMultiplier")]
+    [InlineData("--Yarnish:SpeculationMinimum=0", "Yarnish:SpeculationMinimum")]
+    [InlineData("--Yarnish:ExclusionFailures=0", "Yarnish:ExclusionFailures")]
+    [InlineData("--Yarnish:ExclusionTime=0", "Yarnish:ExclusionTime")]
+    [InlineData("--Yarnish:NowhereToRunTimeout=0.5", "Yarnish:NowhereToRunTimeout")]
+    [InlineData("--Yarnish:ExecutorBacklog=0", "Yarnish:ExecutorBacklog")]
+    [InlineData("--Yarnish:ExecutorIdle=0.1", "Yarnish:ExecutorIdle")]
+    [InlineData("--Yarnish:ExecutorCachedIdle=5", "Yarnish:ExecutorCachedIdle")]
+    [InlineData("--Yarnish:Pools:reports:Weight=0", "Yarnish:Pools:reports:Weight")]
+    [InlineData("--Yarnish:Pools:reports:MinimumShare=1000001", "Yarnish:Pools:reports:MinimumShare")]
+    public void Value_that_cannot_be_is_refused_when_all_sources_were_read(string argument, string key)
+    {
+        var error = Assert.Throws<YarnishConnectException>(() => OptionsReader.Validate(Read([argument])));
+        Assert.Contains($"setting {key} is", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Everything_about_jobs_can_be_set_by_keys()
+    {
+        var options = Read(
+            [
+                "--Yarnish:LocalityWait=1.5", "--Yarnish:Speculation=true", "--Yarnish:SpeculationQuantile=0.75", "--Yarnish:SpeculationMultiplier=1.5", "--Yarnish:SpeculationMinimum=0.2",
+                "--Yarnish:Exclusion=false", "--Yarnish:ExclusionFailures=5", "--Yarnish:ExclusionTime=60", "--Yarnish:NowhereToRunTimeout=30",
+                "--Yarnish:ExecutorBacklog=0.5", "--Yarnish:ExecutorIdle=20", "--Yarnish:ExecutorCachedIdle=90", "--Yarnish:Pools:reports:Weight=3",
+            ],
+            new Hashtable { ["Yarnish__Pools__reports__MinimumShare"] = "2", ["Yarnish__Pools__etl__Weight"] = "1" });
+        OptionsReader.Validate(options);
+
+        Assert.Equal((1.5, 0.2), (options.LocalityWait.TotalSeconds, options.SpeculationMinimum.TotalSeconds));
+        Assert.Equal((true, 0.75, 1.5), (options.Speculation, options.SpeculationQuantile, options.SpeculationMultiplier));
+        Assert.Equal((false, 5, 60, 30), (options.Exclusion, options.ExclusionFailures, options.ExclusionTime.TotalSeconds, options.NowhereToRunTimeout.TotalSeconds));
+        Assert.Equal((0.5, 20, 90), (options.ExecutorBacklog.TotalSeconds, options.ExecutorIdle.TotalSeconds, options.ExecutorCachedIdle.TotalSeconds));
+        Assert.Equal(["etl", "reports"], options.Pools.Keys);
+        Assert.Equal(new PoolOptions { Weight = 3, MinimumShare = 2 }, options.Pools["reports"]);
+    }
+
+    [Fact]
+    public void Unknown_setting_of_a_pool_is_refused() =>
+        Assert.Contains("Pools:reports:Weight", Assert.Throws<YarnishConnectException>(() => Read(["--Yarnish:Pools:reports:Width=2"])).Message, StringComparison.Ordinal);
+
     [Fact]
     public void Argument_without_its_value_is_refused() =>
         Assert.Contains("--name has no value", Assert.Throws<YarnishConnectException>(() => Read(["--name"])).Message, StringComparison.Ordinal);
