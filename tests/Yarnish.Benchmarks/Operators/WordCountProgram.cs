@@ -1,54 +1,20 @@
-using System.Diagnostics;
 using System.Runtime.InteropServices;
 
-namespace Yarnish.Benchmarks;
+namespace Yarnish.Benchmarks.Operators;
 
 /// <summary>The word count of the example over the SDK's documentation, against the same count by PLINQ in this process.</summary>
-internal static class WordCountBenchmark
+internal sealed class WordCountProgram : OperatorProgram<YarnishSession, KeyValuePair<string, long>[]>
 {
-    private const int Rounds = 5;
+    public override string Name => "wordcount";
 
-    public static async Task<int> RunAsync(Arguments arguments)
-    {
-        var mode = arguments.Text("mode", "embedded");
-        await using var cluster = mode switch
-        {
-            "embedded" => null,
-            "cluster" => await BenchmarkCluster.StartAsync(nodes: 2),
-            _ => throw new ArgumentException($"--mode {mode}: embedded or cluster."),
-        };
-        var builder = YarnishSession.CreateBuilder().WithName("word-count").Configure(options => options.Progress = ProgressStyle.None);
-        if (cluster is not null)
-        {
-            builder = builder.WithAddress(cluster.Address).WithExecutors(2);
-        }
-        await using var session = await builder.ConnectAsync();
+    protected override Task<YarnishSession> PrepareAsync(YarnishSession session) => Task.FromResult(session);
 
-        // In turn, so that both meet the same machine; the first round of each warms up.
-        var (ours, theirs) = (new List<double>(), new List<double>());
-        for (var round = 0; round <= Rounds; round++)
-        {
-            var clock = Stopwatch.StartNew();
-            var expected = PlinqTopTen();
-            var plinq = clock.Elapsed.TotalSeconds;
-            clock.Restart();
-            var counted = await YarnishTopTenAsync(session);
-            var yarnish = clock.Elapsed.TotalSeconds;
-            if (!expected.SequenceEqual(counted))
-            {
-                throw new InvalidOperationException($"The counts differ: {string.Join(", ", counted)} instead of {string.Join(", ", expected)}");
-            }
-            if (round > 0)
-            {
-                ours.Add(yarnish);
-                theirs.Add(plinq);
-            }
-        }
-        arguments.Print(
-            ("benchmark", "wordcount"), ("mode", mode), ("seconds", Figures.Median(ours)), ("plinqSeconds", Figures.Median(theirs)),
-            ("ratio", Figures.Median(ours.Zip(theirs, (one, two) => one / two))));
-        return 0;
-    }
+    protected override Task<KeyValuePair<string, long>[]> RunAsync(YarnishSession state) => YarnishTopTenAsync(state);
+
+    protected override KeyValuePair<string, long>[] Baseline() => PlinqTopTen();
+
+    protected override string? Difference(KeyValuePair<string, long>[] expected, KeyValuePair<string, long>[] actual) =>
+        expected.SequenceEqual(actual) ? null : $"the counts are {string.Join(", ", actual)} instead of {string.Join(", ", expected)}";
 
     private static string Documentation => Path.GetFullPath(Path.Combine(RuntimeEnvironment.GetRuntimeDirectory(), "..", "..", "..", "packs", "*", "*", "ref", "*", "*.xml"));
 
