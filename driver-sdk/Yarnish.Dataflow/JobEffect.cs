@@ -31,7 +31,8 @@ internal sealed record SendTasks(
 /// <param name="AttemptId">The attempt.</param>
 /// <param name="Partition">The partition.</param>
 /// <param name="AttemptNumber">Counts the tries of the partition in this stage from 0.</param>
-internal readonly record struct TaskToSend(TaskAttemptId AttemptId, int Partition, int AttemptNumber);
+/// <param name="Speculative">True for the second try of a slow task.</param>
+internal readonly record struct TaskToSend(TaskAttemptId AttemptId, int Partition, int AttemptNumber, bool Speculative = false);
 
 /// <summary>Tell an executor to stop attempts. They still report, and the machine waits for that.</summary>
 /// <param name="To">The executor and epoch.</param>
@@ -64,6 +65,12 @@ internal sealed record FetchResult(JobId JobId, int Partition, TaskReport Report
 /// <param name="Partition">The partition.</param>
 /// <param name="Report">The report that carries the result.</param>
 internal sealed record PartitionResult(JobId JobId, int Partition, TaskReport Report) : JobEffect;
+
+/// <summary>A job was taken in: nothing to do but to tell. Before all other effects that concern it; an empty or invalid job ends without.</summary>
+/// <param name="JobId">The job.</param>
+/// <param name="Job">Its definition.</param>
+/// <param name="Stages">The numbers of its stages, in the order of its definition; those it shares with other jobs had numbers before.</param>
+internal sealed record JobStarted(JobId JobId, JobDefinition Job, ImmutableArray<StageId> Stages) : JobEffect;
 
 /// <summary>A stage attempt starts: tasks of it will be sent.</summary>
 /// <param name="StageId">The stage.</param>

@@ -484,7 +484,7 @@ internal sealed partial class JobMachine
             executor.OpenBatch = batch;
             Emit(batch);
         }
-        batch.Tasks.Add(new TaskToSend(new TaskAttemptId(_attempts[slot].Id), partition, number));
+        batch.Tasks.Add(new TaskToSend(new TaskAttemptId(_attempts[slot].Id), partition, number, (marks & AttemptMarks.Speculative) != 0));
     }
 
     /// <summary>Barrier stages: all their tasks at once, or none.</summary>

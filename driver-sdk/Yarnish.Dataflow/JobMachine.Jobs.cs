@@ -36,6 +36,7 @@ internal sealed partial class JobMachine
         {
             job.Stages.Add(AddStage(job, stage, pool));
         }
+        Emit(new JobStarted(id, definition, [.. job.Stages.Select(static stage => stage.Id)]));
         MarkWanted(job);
         _ready.Push(job.Result);
     }

@@ -12,6 +12,7 @@ using Yarnish.Jobs;
 using Yarnish.Progress;
 using Yarnish.Protocol;
 using Yarnish.Serialization;
+using Yarnish.Status;
 using Yarnish.Tracing;
 using Yarnish.Transport;
 
@@ -91,8 +92,12 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
         var owned = new List<IAsyncDisposable>();
         try
         {
-            var setting = new Setting(NewApplicationId(clock), options, clock, new ProgressDisplay(ProgressDisplay.Settle(options.Progress), Console.Error, ProgressDisplay.TerminalWidth, clock), owned);
-            owned.Add(setting.Display);
+            var application = NewApplicationId(clock);
+            var display = new ProgressDisplay(ProgressDisplay.Settle(options.Progress), Console.Error, ProgressDisplay.TerminalWidth, clock);
+            owned.Add(display);
+            var status = StartStatus(application, options, clock);
+            owned.Add(status);
+            var setting = new Setting(application, options, clock, display, status, owned);
             var runner = options.Address.Length == 0 ? Embed(setting) : await JoinAsync(setting, cancellation).ConfigureAwait(false);
             owned.Add(runner);
             await runner.StartAsync(cancellation).ConfigureAwait(false);
@@ -109,7 +114,7 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
 
     private static JobRunner Embed(Setting setting)
     {
-        var (application, options, clock, display, owned) = setting;
+        var (application, options, clock, display, status, owned) = setting;
         var slots = options.ExecutorCores > 0 ? options.ExecutorCores : Environment.ProcessorCount;
         if (display.Enabled)
         {
@@ -119,12 +124,12 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
         var logs = Logs(owned);
         var fleet = new EmbeddedFleet(application, slots, options.Isolated, clock, logs.CreateLogger("Yarnish.Executor"));
         owned.Add(fleet);
-        return new JobRunner(new JobRunnerParts(application, options, clock, fleet.Link, fleet.Registry, fleet, fleet.Carrier, traces, display, fleet.ReadBlockAsync));
+        return new JobRunner(new JobRunnerParts(application, options, clock, fleet.Link, fleet.Registry, fleet, fleet.Carrier, traces, status, display, fleet.ReadBlockAsync));
     }
 
     private static async Task<JobRunner> JoinAsync(Setting setting, CancellationToken cancellation)
     {
-        var (application, options, clock, display, owned) = setting;
+        var (application, options, clock, display, status, owned) = setting;
         // Hashing the files needs no cluster: it runs while the resource manager is asked.
         var listing = Task.Run(() => ApplicationFiles.OfThisProgram(cancellation), cancellation);
         var client = new ClusterClient(options.Address, options.Secret, clock);
@@ -144,13 +149,13 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
         var environment = ExecutorVariables.Of(connection, application, options, traces.ApplicationParent, Environment.GetEnvironmentVariables());
         var registration = new RegisterApplication(application, options.Name, Environment.UserName, options.Queue)
         {
-            Driver = string.Create(CultureInfo.InvariantCulture, $"{Environment.MachineName}/{Environment.ProcessId}"),
+            Driver = DriverName(),
             TraceParent = traces.ApplicationParent,
         };
         var fleet = new ClusterFleet(registration, PrepareAsync, options, bus, clock, client.ProbeAsync);
         owned.Add(fleet);
         return new JobRunner(new JobRunnerParts(
-            application, options, clock, link, registry, fleet, new SerializingCarrier(), traces, display,
+            application, options, clock, link, registry, fleet, new SerializingCarrier(), traces, status, display,
             (nodeUrl, block, token) => blocks.ReadAsync(nodeUrl, block, options.MaximumResultBytes, token)));
 
         async Task<Protocol.LaunchSpecification> PrepareAsync(CancellationToken token)
@@ -272,7 +277,7 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
     }
 
     /// <summary>What both kinds of sessions begin with.</summary>
-    private sealed record Setting(ApplicationId Application, YarnishOptions Options, TimeProvider Clock, ProgressDisplay Display, List<IAsyncDisposable> Owned);
+    private sealed record Setting(ApplicationId Application, YarnishOptions Options, TimeProvider Clock, ProgressDisplay Display, StatusKeeper Status, List<IAsyncDisposable> Owned);
 
     private sealed class Disposing(IDisposable inner) : IAsyncDisposable
     {

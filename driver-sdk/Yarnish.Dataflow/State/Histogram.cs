@@ -15,11 +15,18 @@ internal sealed class Histogram
 
     public int Count { get; private set; }
 
-    public void Add(long value)
+    public void Add(long value) => Add(value, 1);
+
+    /// <summary>Adds the same value several times; nothing when that is not even once.</summary>
+    public void Add(long value, int times)
     {
+        if (times <= 0)
+        {
+            return;
+        }
         value = Math.Max(0, value);
-        _buckets[BucketOf(value)]++;
-        Count++;
+        _buckets[BucketOf(value)] += times;
+        Count += times;
         _minimum = Math.Min(_minimum, value);
         _maximum = Math.Max(_maximum, value);
     }

@@ -3,6 +3,7 @@ using Yarnish.Blocks;
 using Yarnish.Dataflow;
 using Yarnish.Progress;
 using Yarnish.Protocol;
+using Yarnish.Status;
 using Yarnish.Tracing;
 
 namespace Yarnish.Jobs;
@@ -91,6 +92,7 @@ internal sealed partial class JobRunner
     {
         while (changes.TryDequeue(out var change))
         {
+            Report(change, now);
             if (change is ExecutorLost lost)
             {
                 Forget(lost.ExecutorId);
@@ -106,6 +108,7 @@ internal sealed partial class JobRunner
             machine.Apply(change, now, effects);
             foreach (var effect in effects)
             {
+                Report(effect, now);
                 CarryOut(effect, now);
             }
         }
@@ -307,6 +310,7 @@ internal sealed partial class JobRunner
             }
         }
         lastFailure = error?.Message;
+        ReportEnd(job, error?.Message, cancelled);
         if (display.Enabled)
         {
             var seconds = clock.GetElapsedTime(job.Started).TotalSeconds;
@@ -440,6 +444,7 @@ internal sealed partial class JobRunner
             await leaving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         var why = Interrupted ?? abandoned?.Why ?? lastFailure ?? "";
+        status.Post(new StatusEvent.ApplicationEnded(clock.GetUtcNow(), why.Length == 0, why));
         await fleet.FinishAsync(why.Length == 0, why, summary).ConfigureAwait(false);
         await IgnoreAsync(registry.DeleteApplicationAsync()).ConfigureAwait(false);
         traces.Dispose();

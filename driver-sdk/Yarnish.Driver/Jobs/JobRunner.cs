@@ -4,6 +4,7 @@ using Yarnish.Blocks;
 using Yarnish.Dataflow;
 using Yarnish.Progress;
 using Yarnish.Protocol;
+using Yarnish.Status;
 using Yarnish.Tracing;
 using Yarnish.Transport;
 
@@ -26,6 +27,7 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     private readonly IExecutorFleet fleet;
     private readonly ICodeCarrier carrier;
     private readonly DriverTraces traces;
+    private readonly StatusKeeper status;
     private readonly ProgressDisplay display;
     private readonly Func<string, BlockId, CancellationToken, Task<byte[]>> readBlock;
     private readonly JobMachine machine;
@@ -59,8 +61,8 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     public JobRunner(JobRunnerParts parts)
     {
-        (application, options, clock, link, registry, fleet, carrier, traces, display, readBlock) =
-            (parts.Application, parts.Options, parts.Clock, parts.Link, parts.Registry, parts.Fleet, parts.Carrier, parts.Traces, parts.Display, parts.ReadBlock);
+        (application, options, clock, link, registry, fleet, carrier, traces, status, display, readBlock) =
+            (parts.Application, parts.Options, parts.Clock, parts.Link, parts.Registry, parts.Fleet, parts.Carrier, parts.Traces, parts.Status, parts.Display, parts.ReadBlock);
         outbox = new Outbox(link);
         machine = new JobMachine(new JobMachineOptions
         {
@@ -476,5 +478,6 @@ internal sealed record JobRunnerParts(
     IExecutorFleet Fleet,
     ICodeCarrier Carrier,
     DriverTraces Traces,
+    StatusKeeper Status,
     ProgressDisplay Display,
     Func<string, BlockId, CancellationToken, Task<byte[]>> ReadBlock);

@@ -1,0 +1,43 @@
+using Yarnish.Dataflow;
+using Yarnish.Protocol;
+using Yarnish.Status;
+
+namespace Yarnish.Jobs;
+
+/// <content>What is told to the status and the event log: what the machine is told and what it wants, in that order.</content>
+internal sealed partial class JobRunner
+{
+    /// <summary>Before the machine is told.</summary>
+    private void Report(JobEvent change, DateTimeOffset now)
+    {
+        switch (change)
+        {
+            case ExecutorJoined joined when executors.TryGetValue(joined.Address.ExecutorId, out var hello):
+                status.Post(new StatusEvent.ExecutorAdded(now, joined.Address.ExecutorId, hello.NodeId, hello.Host, hello.ProcessId, hello.Slots, hello.NodeUrl));
+                break;
+            case NodeWasLost node:
+                foreach (var executor in executors.Values.Where(hello => hello.NodeId == node.NodeId))
+                {
+                    status.Post(new StatusEvent.ExecutorRemoved(now, executor.From.ExecutorId, ContainerExitCause.NodeLost, node.Message));
+                }
+                break;
+            default:
+                Post(StatusReport.Of(change, now));
+                break;
+        }
+    }
+
+    /// <summary>Before it is carried out.</summary>
+    private void Report(JobEffect effect, DateTimeOffset now) => Post(StatusReport.Of(effect, now));
+
+    private void ReportEnd(RunningJob job, string? error, string? cancelled) => status.Post(new StatusEvent.JobEnded(
+        clock.GetUtcNow(), job.Id, error is not null ? JobState.Failed : cancelled is not null ? JobState.Cancelled : JobState.Succeeded, error ?? cancelled ?? ""));
+
+    private void Post(StatusEvent? happened)
+    {
+        if (happened is not null)
+        {
+            status.Post(happened);
+        }
+    }
+}
