@@ -33,8 +33,8 @@ public sealed class KeyAnalyzer : DiagnosticAnalyzer
     {
         var call = (IInvocationOperation)context.Operation;
         var method = call.TargetMethod;
-        // Sorting compares keys, it does not hash them; KeyBy, Keys and the like only shape rows.
-        if (!YarnishApi.IsCollectionCall(method) || method.Name.StartsWith("OrderBy", StringComparison.Ordinal) || method.Name is "KeyBy" or "Keys" or "Values" or "SelectValues")
+        // Sorting and extremes compare keys, they do not hash them; KeyBy, Keys and the like only shape rows.
+        if (!YarnishApi.IsCollectionCall(method) || method.Name.StartsWith("OrderBy", StringComparison.Ordinal) || method.Name is "KeyBy" or "Keys" or "Values" or "SelectValues" or "SelectManyValues" or "MinByAsync" or "MaxByAsync")
         {
             return;
         }

@@ -64,7 +64,7 @@ public sealed class OrderedRdd<T> : Rdd<T>
     }
 
     /// <summary>The rows that part the collection into ranges of about equal size; at most partitions - 1.</summary>
-    private static async Task<T[]> SampleBoundsAsync(Rdd<T> source, RowOrder<T> order, int partitions, string name, CancellationToken cancellation)
+    internal static async Task<T[]> SampleBoundsAsync(Rdd<T> source, RowOrder<T> order, int partitions, string name, CancellationToken cancellation)
     {
         if (partitions == 1)
         {

@@ -98,14 +98,13 @@ public partial class Rdd<T>
     /// <param name="cancellation">Cancels the job.</param>
     /// <param name="file">Filled in by the compiler.</param>
     /// <param name="line">Filled in by the compiler.</param>
-    public async Task<TAccumulate> AggregateAsync<TAccumulate>(
+    public Task<TAccumulate> AggregateAsync<TAccumulate>(
         TAccumulate seed, Func<TAccumulate, T, TAccumulate> function, Func<TAccumulate, TAccumulate, TAccumulate> combine,
         CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
         ArgumentNullException.ThrowIfNull(combine);
         SourceLocation.RequireTravels(Runner, function, nameof(AggregateAsync), SourceLocation.Of(file, line));
-        var parts = await PartsAsync(new AggregateAction<T, TAccumulate>(seed, function), Name(file, line), null, cancellation).ConfigureAwait(false);
-        return parts.Select(part => Rows.FromBytes<TAccumulate>(part)).Aggregate(seed, combine);
+        return AggregatedAsync(seed, function, combine, Name(file, line), cancellation);
     }
 
     /// <summary>The smallest row; strings by ordinal unless a comparer is given.</summary>
@@ -185,13 +184,13 @@ public partial class Rdd<T>
         return [.. Decode(parts).Order(order).Take(count)];
     }
 
-    /// <summary>Runs an action and gives the result of each partition, in the order of the partitions asked for.</summary>
-    private async Task<ReadOnlyMemory<byte>[]> PartsAsync(ResultAction<T> action, string name, int[]? partitions, CancellationToken cancellation)
+    /// <summary>Runs an action and gives the result of each partition, in the order of the partitions asked for, which must be ascending.</summary>
+    internal async Task<ReadOnlyMemory<byte>[]> PartsAsync(ResultAction<T> action, string name, int[]? partitions, CancellationToken cancellation)
     {
         _ = RowFormats.For<T>();
-        var first = partitions is [var start, ..] ? start : 0;
         var parts = new ReadOnlyMemory<byte>[partitions?.Length ?? Partitions];
-        await RunAsync(action, name, partitions, (partition, result) => parts[partition - first] = result, cancellation).ConfigureAwait(false);
+        await RunAsync(
+            action, name, partitions, (partition, result) => parts[partitions is null ? partition : Array.BinarySearch(partitions, partition)] = result, cancellation).ConfigureAwait(false);
         return parts;
     }
 
@@ -207,7 +206,7 @@ public partial class Rdd<T>
         GC.KeepAlive(Node);
     }
 
-    private static T[] Decode(ReadOnlyMemory<byte>[] parts)
+    internal static T[] Decode(ReadOnlyMemory<byte>[] parts)
     {
         var format = RowFormats.For<T>();
         return [.. parts.SelectMany(format.Read)];

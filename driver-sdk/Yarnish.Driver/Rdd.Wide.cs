@@ -113,6 +113,10 @@ public partial class Rdd<T>
         return new OrderedRdd<T>(this, new KeyOrder<T, TKey>(keySelector, comparer, descending), label, callSite);
     }
 
+    /// <summary>Where an operator by key puts its result: when nobody asks for a number, rows that are partitioned by their key already stay where they are.</summary>
+    internal KeyPartitioner<TKey> PartitionerFor<TKey>(int? partitions, string operation, string callSite) =>
+        partitions is null && Partitioner is KeyPartitioner<TKey> known ? known : NewPartitioner<TKey>(partitions, operation, callSite);
+
     internal HashPartitioner<TKey> NewPartitioner<TKey>(int? partitions, string operation, string callSite)
     {
         if (partitions is { } wanted)

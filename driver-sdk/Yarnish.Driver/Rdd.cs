@@ -77,20 +77,6 @@ public partial class Rdd<T> : IDriverOnly
         return Derive(new SelectOperator<T, KeyValuePair<TKey, T>>(row => new(keySelector(row), row)), nameof(KeyBy), SourceLocation.Of(file, line));
     }
 
-    /// <summary>About the given share of the rows, each chosen by itself: the same ones each time for the same seed and partitions.</summary>
-    /// <param name="fraction">From 0 to 1.</param>
-    /// <param name="seed">Another seed chooses other rows.</param>
-    /// <param name="file">Filled in by the compiler.</param>
-    /// <param name="line">Filled in by the compiler.</param>
-    public Rdd<T> Sample(double fraction, int seed = 0, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
-    {
-        if (fraction is not (>= 0 and <= 1))
-        {
-            throw new ArgumentOutOfRangeException(nameof(fraction), fraction, "The share must be between 0 and 1.");
-        }
-        return Derive(new SampleOperator<T>(fraction, seed), nameof(Sample), SourceLocation.Of(file, line), Partitioner);
-    }
-
     /// <summary>The rows of each partition in arrays of the given size; the last of a partition may be smaller.</summary>
     public Rdd<T[]> Chunk(int size, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
@@ -131,22 +117,8 @@ public partial class Rdd<T> : IDriverOnly
     public Rdd<TResult> Zip<TOther, TResult>(
         Rdd<TOther> other, Func<T, TOther, TResult> resultSelector, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
-        ArgumentNullException.ThrowIfNull(other);
-        RequireSameSession(other.Runner);
-        if (other.Partitions != Partitions)
-        {
-            throw new ArgumentException($"Zip needs the same number of partitions on both sides; here are {Partitions} and {other.Partitions}.", nameof(other));
-        }
         SourceLocation.RequireTravels(Runner, resultSelector, nameof(Zip), SourceLocation.Of(file, line));
-        return new Rdd<TResult>(Runner, new LineageNode
-        {
-            Operator = new ZipOperator<T, TOther, TResult>(resultSelector),
-            Partitions = Partitions,
-            Label = nameof(Zip),
-            CallSite = SourceLocation.Of(file, line),
-            Parents = [Node, other.Node],
-            Unordered = Node.Unordered || other.Node.Unordered,
-        });
+        return SideBySide(new ZipOperator<T, TOther, TResult>(resultSelector), keepsPartitioning: false, nameof(Zip), SourceLocation.Of(file, line), Side(other));
     }
 
     /// <summary>Fewer partitions without moving rows between machines by a shuffle: neighbours are read one after the other by one task.</summary>
@@ -243,11 +215,13 @@ public partial class Rdd<T> : IDriverOnly
             Unordered = unordered,
         }, partitioner);
 
+    internal const string OtherSession = "The two collections belong to different sessions. Collect one and parallelize it in the other, or build both in one session.";
+
     internal void RequireSameSession(IJobRunner other)
     {
         if (!ReferenceEquals(other, Runner))
         {
-            throw new InvalidOperationException("The two collections belong to different sessions. Collect one and parallelize it in the other, or build both in one session.");
+            throw new InvalidOperationException(OtherSession);
         }
     }
 }

@@ -6,7 +6,7 @@ using Yarnish.Serialization;
 namespace Yarnish;
 
 /// <summary>What collections of keys and values can do besides.</summary>
-public static class RddPairs
+public static partial class RddPairs
 {
     /// <summary>One value per key, folded from all its values by an associative function; folded before and after the shuffle.</summary>
     public static Rdd<KeyValuePair<TKey, TValue>> ReduceByKey<TKey, TValue>(
@@ -37,23 +37,25 @@ public static class RddPairs
     {
         ArgumentNullException.ThrowIfNull(source);
         var callSite = SourceLocation.Of(file, line);
-        var partitioner = source.NewPartitioner<TKey>(partitions, nameof(GroupByKey), callSite);
-        return source.Shuffled(source.ShuffleBy(partitioner), from => new GroupOperator<TKey, TValue>(from.Shuffle), nameof(GroupByKey), callSite, partitioner, unordered: false);
+        var partitioner = source.PartitionerFor<TKey>(partitions, nameof(GroupByKey), callSite);
+        return partitioner.Equals(source.Partitioner)
+            ? source.Derive(new GroupInPlaceOperator<TKey, TValue>(), nameof(GroupByKey), callSite, partitioner)
+            : source.Shuffled(source.ShuffleBy(partitioner), from => new GroupOperator<TKey, TValue>(from.Shuffle), nameof(GroupByKey), callSite, partitioner, unordered: false);
     }
 
     /// <summary>Pairs of values that share a key. The right side's values are held in memory, partition by partition: let it be the smaller one. A side that is partitioned the right way already is not shuffled.</summary>
     public static Rdd<KeyValuePair<TKey, (TLeft Left, TRight Right)>> Join<TKey, TLeft, TRight>(
         this Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
         where TKey : notnull =>
-        CoPartitioned<TKey, TLeft, TRight, (TLeft, TRight)>(
-            left, right, static (one, two) => new JoinOperator<TKey, TLeft, TRight>(one?.Shuffle, two?.Shuffle), partitions, nameof(Join), SourceLocation.Of(file, line));
+        CoPartitioned<TKey, (TLeft, TRight)>(
+            [JoinSide<TKey>.Of(left), JoinSide<TKey>.Of(right)], static shuffles => new JoinOperator<TKey, TLeft, TRight>(shuffles[0], shuffles[1]), partitions, nameof(Join), SourceLocation.Of(file, line));
 
     /// <summary>Both sides' values of each key that occurs on either side.</summary>
     public static Rdd<KeyValuePair<TKey, (TLeft[] Left, TRight[] Right)>> CoGroup<TKey, TLeft, TRight>(
         this Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
         where TKey : notnull =>
-        CoPartitioned<TKey, TLeft, TRight, (TLeft[], TRight[])>(
-            left, right, static (one, two) => new CoGroupOperator<TKey, TLeft, TRight>(one?.Shuffle, two?.Shuffle), partitions, nameof(CoGroup), SourceLocation.Of(file, line));
+        CoPartitioned<TKey, (TLeft[], TRight[])>(
+            [JoinSide<TKey>.Of(left), JoinSide<TKey>.Of(right)], static shuffles => new CoGroupOperator<TKey, TLeft, TRight>(shuffles[0], shuffles[1]), partitions, nameof(CoGroup), SourceLocation.Of(file, line));
 
     /// <summary>Pairs of values that share a key; a left value without a partner is paired with the default of the right type.</summary>
     public static Rdd<KeyValuePair<TKey, (TLeft Left, TRight? Right)>> LeftJoin<TKey, TLeft, TRight>(
@@ -110,49 +112,12 @@ public static class RddPairs
         where TKey : notnull
     {
         _ = RowFormats.For<KeyValuePair<TKey, TCombined>>();
-        var partitioner = source.NewPartitioner<TKey>(partitions, label, callSite);
+        var partitioner = source.PartitionerFor<TKey>(partitions, label, callSite);
+        if (partitioner.Equals(source.Partitioner))
+        {
+            return source.Derive(new CombineInPlaceOperator<TKey, TValue, TCombined>(create, merge), label, callSite, partitioner);
+        }
         var shuffle = new ShuffleDependency(source.Runner, source.Node, partitioner.Partitions, new CombineWrite<TKey, TValue, TCombined>(partitioner, create, merge));
         return source.Shuffled(shuffle, from => new MergeOperator<TKey, TCombined>(from.Shuffle, mergeCombined), label, callSite, partitioner);
-    }
-
-    private static Rdd<KeyValuePair<TKey, TResult>> CoPartitioned<TKey, TLeft, TRight, TResult>(
-        Rdd<KeyValuePair<TKey, TLeft>> left, Rdd<KeyValuePair<TKey, TRight>> right,
-        Func<ShuffleDependency?, ShuffleDependency?, Operator<KeyValuePair<TKey, TResult>>> read, int? partitions, string label, string callSite)
-        where TKey : notnull
-    {
-        ArgumentNullException.ThrowIfNull(left);
-        ArgumentNullException.ThrowIfNull(right);
-        left.RequireSameSession(right.Runner);
-        // When nobody asks for a number, what is there decides: a side that is partitioned already stays where it is.
-        var partitioner = partitions is null
-            ? left.Partitioner as KeyPartitioner<TKey> ?? right.Partitioner as KeyPartitioner<TKey> ?? left.NewPartitioner<TKey>(null, label, callSite)
-            : left.NewPartitioner<TKey>(partitions, label, callSite);
-        var leftShuffle = partitioner.Equals(left.Partitioner) ? null : left.ShuffleBy(partitioner);
-        var rightShuffle = partitioner.Equals(right.Partitioner) ? null : right.ShuffleBy(partitioner);
-        var parents = new List<LineageNode>();
-        if (leftShuffle is null)
-        {
-            parents.Add(left.Node);
-        }
-        if (rightShuffle is null)
-        {
-            parents.Add(right.Node);
-        }
-        return new Rdd<KeyValuePair<TKey, TResult>>(left.Runner, new LineageNode
-        {
-            Operator = read(leftShuffle, rightShuffle),
-            Partitions = partitioner.Partitions,
-            Label = label,
-            CallSite = callSite,
-            Parents = parents,
-            Shuffles = [.. new[] { leftShuffle, rightShuffle }.OfType<ShuffleDependency>()],
-            Unordered = parents.Any(parent => parent.Unordered),
-        }, partitioner);
-    }
-
-    private static ShuffleDependency ShuffleBy<TKey, TValue>(this Rdd<KeyValuePair<TKey, TValue>> source, KeyPartitioner<TKey> partitioner)
-    {
-        _ = RowFormats.For<KeyValuePair<TKey, TValue>>();
-        return new ShuffleDependency(source.Runner, source.Node, partitioner.Partitions, new PairWrite<TKey, TValue>(partitioner));
     }
 }

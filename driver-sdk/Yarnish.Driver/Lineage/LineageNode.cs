@@ -30,7 +30,10 @@ internal sealed class LineageNode
     /// <summary>Shuffles it reads.</summary>
     public IReadOnlyList<ShuffleDependency> Shuffles { get; init; } = [];
 
-    /// <summary>The bytes a source needs for one partition; null for all but sources.</summary>
+    /// <summary>What must be done before the first job that computes it; null when nothing.</summary>
+    public Preparation? Preparation { get; init; }
+
+    /// <summary>The bytes that only one partition needs, such as a source's; null when there are none.</summary>
     public Func<int, ReadOnlyMemory<byte>>? Input { get; init; }
 
     /// <summary>True when computing it again may give other rows or another order of rows than before.</summary>

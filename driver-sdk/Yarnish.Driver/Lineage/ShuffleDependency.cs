@@ -11,8 +11,6 @@ namespace Yarnish.Lineage;
 internal sealed class ShuffleDependency
 {
     private readonly IJobRunner runner;
-    private readonly Lock gate = new();
-    private Task? prepared;
 
     public ShuffleDependency(IJobRunner runner, LineageNode map, int reducers, ShuffleWrite write)
     {
@@ -41,24 +39,11 @@ internal sealed class ShuffleDependency
     public bool Indeterminate { get; init; }
 
     /// <summary>Settles <see cref="Write"/> before the first job that needs it, such as by sampling the range of keys; null when it is settled.</summary>
-    public Func<CancellationToken, Task<ShuffleWrite>>? Prepare { get; init; }
-
-    /// <summary>Runs <see cref="Prepare"/> once; a failed or cancelled try is tried again by the next job.</summary>
-    public Task PrepareAsync(CancellationToken cancellation)
+    public Func<CancellationToken, Task<ShuffleWrite>>? Prepare
     {
-        if (Prepare is null)
-        {
-            return Task.CompletedTask;
-        }
-        lock (gate)
-        {
-            if (prepared is null || prepared.IsFaulted || prepared.IsCanceled)
-            {
-                prepared = SettleAsync(Prepare, cancellation);
-            }
-            return prepared;
-        }
+        init => Preparation = value is null ? null : new Preparation(async cancellation => Write = await value(cancellation).ConfigureAwait(false));
     }
 
-    private async Task SettleAsync(Func<CancellationToken, Task<ShuffleWrite>> prepare, CancellationToken cancellation) => Write = await prepare(cancellation).ConfigureAwait(false);
+    /// <summary>What must be done before the first job that reads it.</summary>
+    public Preparation? Preparation { get; private init; }
 }

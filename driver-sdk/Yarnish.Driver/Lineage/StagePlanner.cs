@@ -10,12 +10,19 @@ namespace Yarnish.Lineage;
 /// </summary>
 internal static class StagePlanner
 {
-    /// <summary>Settles every shuffle the node depends on, deepest first.</summary>
+    /// <summary>Prepares whatever the node depends on, deepest first.</summary>
     public static async Task PrepareAsync(LineageNode root, CancellationToken cancellation)
     {
-        foreach (var shuffle in ShufflesParentsFirst(root))
+        foreach (var item in LineageParentsFirst(root))
         {
-            await shuffle.PrepareAsync(cancellation).ConfigureAwait(false);
+            if ((item as ShuffleDependency)?.Preparation is { } ofShuffle)
+            {
+                await ofShuffle.RunAsync(cancellation).ConfigureAwait(false);
+            }
+            else if ((item as LineageNode)?.Preparation is { } ofNode)
+            {
+                await ofNode.RunAsync(cancellation).ConfigureAwait(false);
+            }
         }
     }
 
@@ -97,17 +104,15 @@ internal static class StagePlanner
     private static List<LineageNode> StepsParentsFirst(LineageNode root) => ParentsFirst(root, node => node.Parents);
 
     /// <summary>Every shuffle the node depends on, also through other shuffles, written ones before those that read them.</summary>
-    private static List<ShuffleDependency> ShufflesParentsFirst(LineageNode root)
+    private static IEnumerable<ShuffleDependency> ShufflesParentsFirst(LineageNode root) => LineageParentsFirst(root).OfType<ShuffleDependency>();
+
+    /// <summary>Every node and shuffle the node depends on, and itself: they form one graph, walked depth first.</summary>
+    private static List<object> LineageParentsFirst(LineageNode root) => ParentsFirst<object>(root, static item => item switch
     {
-        // Shuffles and nodes form one graph; walking it depth first and keeping the shuffles gives the order.
-        var order = ParentsFirst<object>(root, item => item switch
-        {
-            LineageNode node => [.. node.Parents, .. node.Shuffles],
-            ShuffleDependency shuffle => [shuffle.Map],
-            _ => [],
-        });
-        return [.. order.OfType<ShuffleDependency>()];
-    }
+        LineageNode node => [.. node.Parents, .. node.Shuffles],
+        ShuffleDependency shuffle => [shuffle.Map],
+        _ => [],
+    });
 
     private static List<TItem> ParentsFirst<TItem>(TItem root, Func<TItem, IReadOnlyList<TItem>> parents)
         where TItem : class

@@ -149,25 +149,6 @@ internal sealed class ZipOperator<TFirst, TSecond, T>(Func<TFirst, TSecond, T> r
     }
 }
 
-/// <summary>Each row with a fixed chance, by a generator that the partition seeds: a task that runs again chooses the same rows.</summary>
-internal sealed class SampleOperator<T>(double fraction, int seed) : Operator<T>
-{
-    private readonly double fraction = fraction;
-    private readonly int seed = seed;
-
-    public override IEnumerable<T> Open(OperatorInputs inputs, int partition)
-    {
-        var random = new Random(unchecked((seed * 397) ^ partition));
-        foreach (var row in inputs.Open<T>(0, partition))
-        {
-            if (random.NextDouble() < fraction)
-            {
-                yield return row;
-            }
-        }
-    }
-}
-
 /// <summary>Rows in arrays.</summary>
 internal sealed class ChunkOperator<T>(int size) : Operator<T[]>
 {

@@ -5,38 +5,9 @@ using Yarnish.Serialization;
 
 namespace Yarnish.Tests.Collections;
 
-/// <summary>An embedded session that serializes everything as a fleet would, shared by the tests of a class.</summary>
-public sealed class IsolatedSession : IAsyncLifetime
-{
-    public YarnishSession Session { get; private set; } = null!;
-
-    public async ValueTask InitializeAsync() =>
-        Session = await YarnishSession.CreateBuilder([]).WithName("collections").Isolated().Configure(options => options.Progress = ProgressStyle.None).ConnectAsync();
-
-    public ValueTask DisposeAsync() => Session.DisposeAsync();
-}
-
 /// <summary>Each operator gives what LINQ to Objects gives on the same rows, however they are cut into partitions.</summary>
-public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<IsolatedSession>
+public sealed class CollectionTests(IsolatedSession isolated) : LinqAgreement(isolated)
 {
-    private const int Samples = 15;
-
-    // Few different values, so that keys meet; empty collections and more partitions than rows included.
-    private static readonly Gen<(int[] Rows, int Partitions)> Cases = Gen.Select(Gen.Int[-20, 20].Array[0, 60], Gen.Int[1, 7]);
-
-    private readonly YarnishSession session = isolated.Session;
-
-    private Task Agree<TResult>(Func<Rdd<int>, Task<TResult>> ours, Func<IEnumerable<int>, TResult> linq) =>
-        Cases.SampleAsync(
-            async sample => Assert.Equal(linq(sample.Rows), await ours(session.Parallelize(sample.Rows, sample.Partitions))), iter: Samples, threads: 1);
-
-    private Task AgreeInAnyOrder<T>(Func<Rdd<int>, Rdd<T>> ours, Func<IEnumerable<int>, IEnumerable<T>> linq) =>
-        Cases.SampleAsync(
-            async sample => Assert.Equal(
-                linq(sample.Rows).Select(row => $"{row}").Order(StringComparer.Ordinal),
-                (await ours(session.Parallelize(sample.Rows, sample.Partitions)).CollectAsync()).Select(row => $"{row}").Order(StringComparer.Ordinal)),
-            iter: Samples, threads: 1);
-
     [Fact]
     public Task Collect_keeps_the_order_of_the_rows() => Agree(rows => rows.CollectAsync(), rows => rows.ToArray());
 
@@ -53,8 +24,8 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task Query_syntax_groups_and_joins()
     {
-        var left = session.Parallelize([("a", 1), ("b", 2), ("a", 3)], 2);
-        var right = session.Parallelize([("a", "x"), ("c", "y")], 2);
+        var left = Session.Parallelize([("a", 1), ("b", 2), ("a", 3)], 2);
+        var right = Session.Parallelize([("a", "x"), ("c", "y")], 2);
 
         var joined = await (from one in left join two in right on one.Item1 equals two.Item1 select $"{one.Item2}{two.Item2}").CollectAsync();
 
@@ -75,10 +46,10 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
         rows => rows.AggregateAsync(0L, static (sum, row) => sum + row, static (left, right) => left + right), rows => rows.Aggregate(0L, (sum, row) => sum + row));
 
     [Fact]
-    public Task Reduce_agrees_with_linq_and_refuses_nothing_to_reduce() => Cases.SampleAsync(
+    public Task Reduce_agrees_with_linq_and_refuses_nothing_to_reduce() => EachAsync(
         async sample =>
         {
-            var rows = session.Parallelize(sample.Rows, sample.Partitions);
+            var rows = Session.Parallelize(sample.Rows, sample.Partitions);
             if (sample.Rows.Length == 0)
             {
                 await Assert.ThrowsAsync<InvalidOperationException>(() => rows.ReduceAsync(static (left, right) => left + right));
@@ -87,7 +58,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
             {
                 Assert.Equal(sample.Rows.Sum(), await rows.ReduceAsync(static (left, right) => left + right));
             }
-        }, iter: Samples, threads: 1);
+        });
 
     [Fact]
     public Task Count_by_agrees_with_linq() => AgreeInAnyOrder(
@@ -112,7 +83,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     public async Task Parts_of_many_blocks_keep_the_order_of_the_input()
     {
         const int Rows = 400_000;
-        var groups = await session.Range(0, Rows, 3).Select(static row => new KeyValuePair<int, string>(row % 3, $"value {row} of many")).GroupByKey(partitions: 2).CollectAsync();
+        var groups = await Session.Range(0, Rows, 3).Select(static row => new KeyValuePair<int, string>(row % 3, $"value {row} of many")).GroupByKey(partitions: 2).CollectAsync();
 
         Assert.Equal(3, groups.Length);
         Assert.All(groups, group => Assert.Equal(Enumerable.Range(0, Rows).Where(row => row % 3 == group.Key).Select(row => $"value {row} of many"), group.Value));
@@ -124,7 +95,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task Distinct_knows_null()
     {
-        var rows = await session.Parallelize(["a", null, "a", null], 3).Distinct().CollectAsync();
+        var rows = await Session.Parallelize(["a", null, "a", null], 3).Distinct().CollectAsync();
 
         Assert.Equal([null, "a"], rows.Order());
     }
@@ -142,7 +113,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task A_join_of_sides_that_are_partitioned_alike_shuffles_nothing_again()
     {
-        var left = session.Range(0, 100, 3).KeyBy(static row => row % 10).ReduceByKey(static (one, two) => one + two, partitions: 4);
+        var left = Session.Range(0, 100, 3).KeyBy(static row => row % 10).ReduceByKey(static (one, two) => one + two, partitions: 4);
         var right = left.SelectValues(static sum => sum * 2);
 
         var joined = left.Join(right);
@@ -193,7 +164,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task A_sample_takes_about_its_share_and_the_same_rows_each_time()
     {
-        var rows = session.Range(0, 10_000, 4);
+        var rows = Session.Range(0, 10_000, 4);
         var sample = await rows.Sample(0.2, seed: 5).CollectAsync();
 
         Assert.InRange(sample.Length, 1_800, 2_200);
@@ -204,7 +175,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task Chunks_stay_within_their_partition()
     {
-        var chunks = await session.Range(0, 10, 2).Chunk(3).CollectAsync();
+        var chunks = await Session.Range(0, 10, 2).Chunk(3).CollectAsync();
 
         Assert.Equal([3, 2, 3, 2], chunks.Select(chunk => chunk.Length));
         Assert.Equal(Enumerable.Range(0, 10), chunks.SelectMany(chunk => chunk));
@@ -213,11 +184,11 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task Minimum_and_maximum_agree_with_linq()
     {
-        var words = session.Parallelize(["pear", "Apple", "fig"], 2);
+        var words = Session.Parallelize(["pear", "Apple", "fig"], 2);
 
         Assert.Equal("Apple", await words.MinAsync());
         Assert.Equal("pear", await words.MaxAsync());
-        await Assert.ThrowsAsync<InvalidOperationException>(() => session.Parallelize(Array.Empty<int>()).MinAsync());
+        await Assert.ThrowsAsync<InvalidOperationException>(() => Session.Parallelize(Array.Empty<int>()).MinAsync());
     }
 
     [Fact]
@@ -236,7 +207,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task A_reader_that_leaves_a_stream_early_leaves_nothing_running()
     {
-        await foreach (var row in session.Range(0, 1_000, 10).ToAsyncEnumerable())
+        await foreach (var row in Session.Range(0, 1_000, 10).ToAsyncEnumerable())
         {
             if (row == 5)
             {
@@ -244,7 +215,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
             }
         }
 
-        Assert.Equal(0, session.Progress.JobsRunning);
+        Assert.Equal(0, Session.Progress.JobsRunning);
     }
 
     [Fact]
@@ -267,7 +238,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task Repartition_deals_rows_out_evenly()
     {
-        var sizes = await session.Range(0, 1_000, 3).Repartition(5).MapPartitions(static rows => new[] { rows.Count() }).CollectAsync();
+        var sizes = await Session.Range(0, 1_000, 3).Repartition(5).MapPartitions(static rows => new[] { rows.Count() }).CollectAsync();
 
         Assert.All(sizes, size => Assert.InRange(size, 198, 202));
     }
@@ -282,14 +253,14 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task Range_counts_by_itself()
     {
-        Assert.Equal(Enumerable.Range(-5, 1_000), await session.Range(-5, 1_000, 7).CollectAsync());
-        Assert.Equal(5_000_000_000L + 9, (await session.Range(5_000_000_000L, 10, 3).CollectAsync()).Max());
+        Assert.Equal(Enumerable.Range(-5, 1_000), await Session.Range(-5, 1_000, 7).CollectAsync());
+        Assert.Equal(5_000_000_000L + 9, (await Session.Range(5_000_000_000L, 10, 3).CollectAsync()).Max());
     }
 
     [Fact]
     public async Task Map_partitions_sees_each_partition_once_with_its_index()
     {
-        var seen = await session.Range(0, 10, 4).MapPartitions(static (index, rows) => new[] { $"{index}:{string.Join(",", rows)}" }).CollectAsync();
+        var seen = await Session.Range(0, 10, 4).MapPartitions(static (index, rows) => new[] { $"{index}:{string.Join(",", rows)}" }).CollectAsync();
 
         Assert.Equal(["0:0,1", "1:2,3,4", "2:5,6", "3:7,8,9"], seen);
     }
@@ -300,7 +271,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
         var offset = 7;
         var names = new Dictionary<int, string> { [8] = "eight" };
 
-        Assert.Equal(["eight"], await session.Parallelize([1]).Select(row => names[row + offset]).CollectAsync());
+        Assert.Equal(["eight"], await Session.Parallelize([1]).Select(row => names[row + offset]).CollectAsync());
     }
 
     [Theory]
@@ -313,7 +284,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
         var marks = Directory.CreateTempSubdirectory("yarnish-persist").FullName;
         try
         {
-            var rows = session.Range(0, 100, 4).MapPartitions((partition, values) =>
+            var rows = Session.Range(0, 100, 4).MapPartitions((partition, values) =>
             {
                 File.AppendAllText(Path.Combine(marks, $"{partition}"), "x");
                 return values;
@@ -339,7 +310,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
         var marks = Directory.CreateTempSubdirectory("yarnish-shuffle").FullName;
         try
         {
-            var counts = session.Range(0, 100, 3).Where(row =>
+            var counts = Session.Range(0, 100, 3).Where(row =>
             {
                 if (row == 0)
                 {
@@ -364,7 +335,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
         var directory = Directory.CreateTempSubdirectory("yarnish-foreach").FullName;
         try
         {
-            await session.Range(0, 10, 3).ForEachPartitionAsync(rows => File.WriteAllText(Path.Combine(directory, Guid.NewGuid().ToString()), string.Join("\n", rows)));
+            await Session.Range(0, 10, 3).ForEachPartitionAsync(rows => File.WriteAllText(Path.Combine(directory, Guid.NewGuid().ToString()), string.Join("\n", rows)));
 
             Assert.Equal(3, Directory.GetFiles(directory).Length);
         }
@@ -377,7 +348,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task A_collection_that_depends_on_many_shuffles_computes_each_once()
     {
-        var rows = session.Range(0, 64, 2).KeyBy(static row => row);
+        var rows = Session.Range(0, 64, 2).KeyBy(static row => row);
         for (var round = 0; round < 5; round++)
         {
             rows = rows.ReduceByKey(static (left, _) => left, partitions: 3).Select(static pair => new KeyValuePair<int, int>(pair.Key / 2, pair.Value));
@@ -390,7 +361,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task A_long_lineage_does_not_overflow()
     {
-        var rows = session.Range(0, 10, 2);
+        var rows = Session.Range(0, 10, 2);
         for (var i = 0; i < 10_000; i++)
         {
             rows = rows.Select(static row => row + 1);
@@ -402,7 +373,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public void A_key_without_value_equality_is_refused_where_it_is_written()
     {
-        var error = Assert.Throws<KeyTypeException>(() => session.Parallelize([1]).CountBy(static row => new object()));
+        var error = Assert.Throws<KeyTypeException>(() => Session.Parallelize([1]).CountBy(static row => new object()));
 
         Assert.Contains("CountBy at CollectionTests.cs", error.Message, StringComparison.Ordinal);
     }
@@ -410,7 +381,7 @@ public sealed class CollectionTests(IsolatedSession isolated) : IClassFixture<Is
     [Fact]
     public async Task An_exception_of_user_code_ends_the_job_with_the_place_and_the_reason()
     {
-        var error = await Assert.ThrowsAsync<YarnishJobException>(() => session.Range(0, 10, 2).Select(static row => row == 7 ? throw new FormatException("seven") : row).CollectAsync());
+        var error = await Assert.ThrowsAsync<YarnishJobException>(() => Session.Range(0, 10, 2).Select(static row => row == 7 ? throw new FormatException("seven") : row).CollectAsync());
 
         Assert.Equal("System.FormatException", error.RemoteError!.Type);
         Assert.Contains("CollectionTests.cs", error.Message, StringComparison.Ordinal);
