@@ -162,17 +162,6 @@ public sealed class CollectionTests(IsolatedSession isolated) : LinqAgreement(is
         rows => rows.Intersect(rows.Select(row => row + 3)).Concat(rows.Except(rows.Select(row => row + 3)).Select(row => row + 1_000)));
 
     [Fact]
-    public async Task A_sample_takes_about_its_share_and_the_same_rows_each_time()
-    {
-        var rows = Session.Range(0, 10_000, 4);
-        var sample = await rows.Sample(0.2, seed: 5).CollectAsync();
-
-        Assert.InRange(sample.Length, 1_800, 2_200);
-        Assert.Equal(sample, await rows.Sample(0.2, seed: 5).CollectAsync());
-        Assert.NotEqual(sample, await rows.Sample(0.2, seed: 6).CollectAsync());
-    }
-
-    [Fact]
     public async Task Chunks_stay_within_their_partition()
     {
         var chunks = await Session.Range(0, 10, 2).Chunk(3).CollectAsync();
