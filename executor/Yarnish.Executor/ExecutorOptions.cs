@@ -26,7 +26,7 @@ public sealed record ExecutorOptions
     /// <summary>How many tasks run at once, at least 1. Default: the number of processors.</summary>
     public int Slots { get; init; } = Environment.ProcessorCount;
 
-    /// <summary>Memory of the container in bytes: half may hold persisted partitions, three tenths shuffle buffers. Default: what the runtime sees.</summary>
+    /// <summary>Memory of the container in bytes: half may hold persisted partitions, three tenths shuffle buffers, a fifth values of broadcasts. Default: what the runtime sees.</summary>
     public long MemoryBytes { get; init; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
 
     /// <summary>Tasks that may wait for a slot; more are refused as killed, which counts as no failure. Default 4,096: far above the driver's window of 512.</summary>
@@ -52,6 +52,9 @@ public sealed record ExecutorOptions
 
     /// <summary>How long a reducer waits for the driver to publish locations that the registry lacks. Default 15 s.</summary>
     public TimeSpan LocationsTimeout { get; init; } = TimeSpan.FromSeconds(15);
+
+    /// <summary>How long a task waits for the driver to give a piece of a broadcast that no other executor can give. Default 60 s.</summary>
+    public TimeSpan OriginTimeout { get; init; } = TimeSpan.FromSeconds(60);
 
     /// <summary>Host name, for locality and for people.</summary>
     public string Host { get; init; } = Environment.MachineName;

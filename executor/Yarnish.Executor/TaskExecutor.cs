@@ -34,6 +34,7 @@ public sealed class TaskExecutor : IAsyncDisposable
     private readonly CodeCache code = new();
     private readonly ExecutorServices services;
     private readonly LocationCache locations;
+    private readonly DriverBlocks driverBlocks;
     private readonly CancellationTokenSource stopping = new();
     private readonly TaskCompletionSource<ExecutorEnd> ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource connected = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -71,7 +72,8 @@ public sealed class TaskExecutor : IAsyncDisposable
         table = new AttemptTable(options.QueueCapacity, options.KeptReports);
         sender = new ReportSender(link, table);
         locations = new LocationCache(registry, AskForLocationsAsync, options.LocationsTimeout, this.time, this.logger);
-        services = new ExecutorServices(options, new BlockDirectory(options.BlockDirectory), registry, locations, this.time, this.logger);
+        driverBlocks = new DriverBlocks(AskForBlockAsync, options.OriginTimeout, this.time);
+        services = new ExecutorServices(options, new BlockDirectory(options.BlockDirectory), registry, locations, driverBlocks, this.time, this.logger);
     }
 
     /// <summary>Completes when the first hello went out.</summary>
@@ -82,6 +84,9 @@ public sealed class TaskExecutor : IAsyncDisposable
 
     /// <summary>Messages of another application or an older driver, damaged code, late duplicates: dropped and counted.</summary>
     public long Dropped => Interlocked.Read(ref dropped);
+
+    /// <summary>Values of broadcasts.</summary>
+    internal BroadcastStore Broadcasts => services.Broadcasts;
 
     /// <summary>Attempts in slots, attempts waiting, reports kept.</summary>
     internal (int Running, int Queued, int Kept) Load => (table.Running, table.Queued, table.Kept);
@@ -215,6 +220,10 @@ public sealed class TaskExecutor : IAsyncDisposable
                 {
                     services.Collections.Drop(collection);
                 }
+                foreach (var broadcast in drop.Broadcasts)
+                {
+                    services.Broadcasts.Drop(broadcast);
+                }
                 _ = Task.Run(() => Delete(drop));
                 break;
             case DriverAlive alive:
@@ -229,6 +238,9 @@ public sealed class TaskExecutor : IAsyncDisposable
                 break;
             case LocationsPublished published:
                 locations.OnPublished(published.ShuffleId, published.Epoch);
+                break;
+            case BlockGiven given:
+                driverBlocks.OnGiven(given.Block, given.Problem);
                 break;
             case ShutdownExecutor shutdown:
                 ended.TrySetResult(new ExecutorEnd(0, shutdown.Reason));
@@ -365,6 +377,14 @@ public sealed class TaskExecutor : IAsyncDisposable
                 _ = Guard(link.SendAsync(new ExecutorBeat(address, sequence++, table.RunningIds(), table.Queued, Environment.WorkingSet)).AsTask());
                 sender.AddRefused();
             }
+        }
+    }
+
+    private async ValueTask AskForBlockAsync(BlockId block)
+    {
+        if (sender.Address is { } address)
+        {
+            await link.SendAsync(new BlockWanted(address, block.Value)).ConfigureAwait(false);
         }
     }
 

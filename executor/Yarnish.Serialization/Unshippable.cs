@@ -27,7 +27,7 @@ internal static class Unshippable
     // Order matters: the first match speaks.
     private static readonly Kind[] Kinds =
     [
-        Is<IDriverOnly>("the session and its collections exist only in the driver. Join the two collections, or collect the small one and capture its rows (or a Broadcast of them)."),
+        Is<IDriverOnly>("the session and its collections exist only in the driver. Join the two collections, or collect the small one and capture its rows (many of them: as session.Broadcast(rows))."),
         Is<IDbConnection>("connections cannot leave the driver. Open it inside MapPartitions, or copy the value you need to a local first."),
         Is<IDbTransaction>("transactions cannot leave the driver. Write inside ForEachPartitionAsync with a transaction of its own."),
         Is<IDbCommand>("database commands cannot leave the driver. Create it inside MapPartitions."),

@@ -102,8 +102,11 @@ public sealed class BlockFetcher(BlockDirectory directory, BlockLocation self, I
     /// <summary>Stops what is under way.</summary>
     public void Dispose()
     {
-        stopping.Cancel();
-        stopping.Dispose();
+        if (!stopping.IsCancellationRequested)
+        {
+            // Its token is still looked at by what is under way.
+            stopping.Cancel();
+        }
     }
 
     private async Task BringOnceAsync(BlockNeed need)

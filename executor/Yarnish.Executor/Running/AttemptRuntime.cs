@@ -1,16 +1,18 @@
+using System.Collections.Immutable;
 using Yarnish.Blocks;
 using Yarnish.Protocol;
 
 namespace Yarnish.Executor;
 
 /// <summary>The runtime of one attempt, on one slot thread.</summary>
-internal sealed class AttemptRuntime : TaskRuntime, IDisposable
+internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
 {
     private readonly ExecutorServices services;
     private readonly Attempt attempt;
     private readonly bool traced;
     private TaskShuffleWriter? writer;
     private AttemptCache? cache;
+    private AttemptAccumulators? accumulators;
     private List<ShuffleReader>? readers;
     private bool hasResult;
     private long localBytes;
@@ -33,6 +35,9 @@ internal sealed class AttemptRuntime : TaskRuntime, IDisposable
             ExecutorId = services.Options.ExecutorId,
             Cancellation = cancellation,
             Logger = new TaskLogger(services.Logger, attempt),
+            Resources = services.TaskResources,
+            TemporaryRoot = services.TemporaryRoot,
+            Sharing = this,
         };
     }
 
@@ -47,6 +52,9 @@ internal sealed class AttemptRuntime : TaskRuntime, IDisposable
 
     /// <inheritdoc/>
     public override ICollectionCache Cache => cache ??= new AttemptCache(services.Collections, null, services.Logger);
+
+    /// <summary>What it added to accumulators; null when nothing, or before <see cref="CloseAccumulators"/>.</summary>
+    public ImmutableSortedDictionary<int, ReadOnlyMemory<byte>>? Accumulators { get; private set; }
 
     /// <summary>The result; empty when none was set.</summary>
     public ReadOnlyMemory<byte> Result { get; private set; }
@@ -65,6 +73,24 @@ internal sealed class AttemptRuntime : TaskRuntime, IDisposable
 
     /// <summary>Wall clock.</summary>
     public DateTimeOffset Now => services.Time.GetUtcNow();
+
+    /// <inheritdoc/>
+    T ITaskSharing.Broadcast<T>(BroadcastId id) => services.Broadcasts.Get<T>(id, Context.Cancellation);
+
+    /// <inheritdoc/>
+    TSlot ITaskSharing.Accumulator<TSlot>(int number, Func<TSlot> create)
+    {
+        if (accumulators is null)
+        {
+            // The task may use several threads.
+            Interlocked.CompareExchange(ref accumulators, new AttemptAccumulators(), null);
+        }
+        return accumulators.Get(number, create);
+    }
+
+    /// <summary>Takes what it added to accumulators into the report: at its end, when it succeeded.</summary>
+    /// <exception cref="AccumulatorException">It is too much to report.</exception>
+    public void CloseAccumulators() => Accumulators = accumulators?.Close();
 
     /// <inheritdoc/>
     public override void SetResult(ReadOnlyMemory<byte> result)
@@ -164,10 +190,10 @@ internal sealed class AttemptRuntime : TaskRuntime, IDisposable
             QueueMicroseconds = queueMicroseconds,
             DeserializeMicroseconds = Counters.DeserializeMicroseconds,
             GarbageCollectionMicroseconds = pauseMicroseconds,
-            InputRows = Counters.InputRows,
-            InputBytes = Counters.InputBytes,
-            OutputRows = Counters.OutputRows,
-            OutputBytes = Counters.OutputBytes,
+            InputRows = Counters.InputRows + Context.InputRows,
+            InputBytes = Counters.InputBytes + Context.InputBytes,
+            OutputRows = Counters.OutputRows + Context.OutputRows,
+            OutputBytes = Counters.OutputBytes + Context.OutputBytes,
             ResultBytes = resultBytes,
             ShuffleWriteRows = writer?.Rows ?? 0,
             ShuffleWriteBytes = writer?.WrittenBytes ?? 0,

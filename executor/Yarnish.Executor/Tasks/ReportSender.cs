@@ -65,6 +65,10 @@ internal sealed class ReportSender(IExecutorLink link, AttemptTable table) : IDi
             while (attempts.Count < LargestMessage && (carried ?? (pending.Reader.TryRead(out var next) ? next : null)) is { } attempt)
             {
                 var size = attempt.Report!.Result.Length + (attempt.Report.MapOutput?.SizeClasses.Length ?? 0);
+                if (attempt.Report.Accumulators is { } accumulators)
+                {
+                    size += accumulators.Sum(static change => change.Value.Length);
+                }
                 if (attempts.Count > 0 && bytes + size > LargestMessageBytes)
                 {
                     carried = attempt;

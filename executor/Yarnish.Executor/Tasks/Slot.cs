@@ -58,6 +58,7 @@ internal sealed class Slot(
         finally
         {
             TaskContext.SetCurrent(null);
+            runtime.Context.End();
         }
 
         var result = runtime.Result;
@@ -80,6 +81,7 @@ internal sealed class Slot(
             ResultBlock = block,
             MapOutput = succeeded ? runtime.MapOutput : null,
             Cached = runtime.Cached,
+            Accumulators = succeeded ? runtime.Accumulators : null,
             TraceParent = traceParent,
         };
         if (table.End(attempt, report))
@@ -90,6 +92,7 @@ internal sealed class Slot(
 
     private TaskEnd Run(Attempt attempt, AttemptRuntime runtime, long started)
     {
+        Exception? error = null;
         try
         {
             var program = load(attempt.Batch.CodeHash);
@@ -99,25 +102,44 @@ internal sealed class Slot(
             }
             runtime.Counters.DeserializeMicroseconds += Microseconds(Stopwatch.GetTimestamp() - started);
             program.Run(runtime);
-            return (TaskEnd?)runtime.FetchFailure ?? TaskSucceeded.Instance;
-        }
-        catch (Exception error)
-        {
-            // The order matters: a lost map output is not the task's fault, whatever the user's code wrapped around it; what a cancelled task throws is its way to stop.
             if (runtime.FetchFailure is { } failure)
             {
-                return failure;
+                error = new ShuffleFetchException(failure);
             }
-            if (TaskErrors.Find<ShuffleFetchException>(error) is { } fetch)
-            {
-                return fetch.Failure;
-            }
-            if (attempt.StopReason is { } reason)
-            {
-                return new TaskKilled(reason);
-            }
-            return new TaskFailed(TaskErrors.Describe(error));
         }
+        catch (Exception thrown)
+        {
+            error = thrown;
+        }
+        var broken = runtime.Context.Complete(error);
+        error ??= broken;
+        if (error is not null)
+        {
+            return Judge(attempt, runtime, error);
+        }
+        try
+        {
+            runtime.CloseAccumulators();
+            return TaskSucceeded.Instance;
+        }
+        catch (Exception thrown)
+        {
+            return Judge(attempt, runtime, thrown);
+        }
+    }
+
+    private static TaskEnd Judge(Attempt attempt, AttemptRuntime runtime, Exception error)
+    {
+        // The order matters: a lost map output is not the task's fault, whatever the user's code wrapped around it; what a cancelled task throws is its way to stop.
+        if (runtime.FetchFailure is { } failure)
+        {
+            return failure;
+        }
+        if (TaskErrors.Find<ShuffleFetchException>(error) is { } fetch)
+        {
+            return fetch.Failure;
+        }
+        return attempt.StopReason is { } reason ? new TaskKilled(reason) : new TaskFailed(TaskErrors.Describe(error));
     }
 
     private (TaskEnd End, string? Block) StoreResult(Attempt attempt, ReadOnlyMemory<byte> result)

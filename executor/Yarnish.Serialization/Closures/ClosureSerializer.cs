@@ -35,8 +35,31 @@ public static class ClosureSerializer
     public static SerializedCode Serialize(object graph, string subject)
     {
         ArgumentNullException.ThrowIfNull(graph);
-        var scan = GraphScan.Of(graph, subject);
-        var writer = new GraphWriter(scan, MaxBytes);
+        var verb = graph is Delegate ? "captures" : "holds";
+        const string Advice = "Use a Broadcast for large values (session.Broadcast(value), then its Value inside the function), or read them inside MapPartitions.";
+        var (bytes, size, heaviest) = Write(graph, subject, MaxBytes, GraphScan.MaxObjects, Advice);
+        if (bytes is null)
+        {
+            throw new ClosureException($"{subject} {verb} {size}, and a function may carry {GraphScan.Bytes(MaxBytes)} at most.{heaviest} {Advice}");
+        }
+
+        return new(bytes, bytes.Length > WarnBytes ? $"{subject} {verb} {size}, which every executor fetches and every task reads.{heaviest} {Advice}" : null);
+    }
+
+    /// <summary>Serializes a value with bounds of its own. It may hold functions.</summary>
+    /// <exception cref="ClosureException">Something in it cannot travel, or it is too large.</exception>
+    internal static ReadOnlyMemory<byte> SerializeValue(object value, string subject, int maximumBytes, int maximumObjects)
+    {
+        const string Advice = "Make it of types that can be rows (records, arrays, lists, dictionaries with the default comparer), which have no such bound, or let tasks read it from a file.";
+        var (bytes, size, _) = Write(value, subject, maximumBytes, maximumObjects, Advice);
+        return bytes ?? throw new ClosureException($"{subject} holds {size}, and a value that is no row may have {GraphScan.Bytes(maximumBytes)} at most. {Advice}");
+    }
+
+    // Null bytes: too large.
+    private static (byte[]? Bytes, string Size, string Heaviest) Write(object graph, string subject, int maximumBytes, int maximumObjects, string advice)
+    {
+        var scan = GraphScan.Of(graph, subject, maximumObjects, advice);
+        var writer = new GraphWriter(scan, maximumBytes);
         var content = writer.Write();
         var text = new StringBuilder();
         using (var header = new JsonTextWriter(new StringWriter(text, CultureInfo.InvariantCulture)) { StringEscapeHandling = StringEscapeHandling.EscapeNonAscii })
@@ -46,18 +69,16 @@ public static class ClosureSerializer
 
         text.Append('\n');
         var size = text.Length + content.Length;
-        var verb = graph is Delegate ? "captures" : "holds";
         var heaviest = size > WarnBytes ? scan.Heaviest(writer) : "";
         heaviest = heaviest.Length == 0 ? "" : $" The largest: {heaviest}.";
-        const string Advice = "Use a Broadcast for large values, or read them inside MapPartitions.";
-        if (writer.IsTooLarge || size > MaxBytes)
+        if (writer.IsTooLarge || size > maximumBytes)
         {
-            throw new ClosureException($"{subject} {verb} {(writer.IsTooLarge ? "more than " : "")}{GraphScan.Bytes(size)}, and a function may carry {GraphScan.Bytes(MaxBytes)} at most.{heaviest} {Advice}");
+            return (null, $"{(writer.IsTooLarge ? "more than " : "")}{GraphScan.Bytes(size)}", heaviest);
         }
 
         var bytes = new byte[size];
         Copy(content, bytes, Copy(text, bytes, 0));
-        return new(bytes, size > WarnBytes ? $"{subject} {verb} {GraphScan.Bytes(size)}, which every executor fetches and every task reads.{heaviest} {Advice}" : null);
+        return (bytes, GraphScan.Bytes(size), heaviest);
     }
 
     /// <summary>Makes the graph again, all objects new: called once for each task, so that tasks share no captured object. Safe for all threads.</summary>

@@ -22,7 +22,10 @@ internal sealed class GraphScan : IValueVisitor
     private bool keepsAll;
     private int owner = -1;
 
-    private GraphScan(string subject) => this.subject = subject;
+    private readonly int maximumObjects;
+    private readonly string advice;
+
+    private GraphScan(string subject, int maximumObjects, string advice) => (this.subject, this.maximumObjects, this.advice) = (subject, maximumObjects, advice);
 
     /// <summary>An object of the graph, and how it was first reached.</summary>
     public readonly record struct Node(object Value, Shape Shape, int Parent, Step[] Steps);
@@ -33,10 +36,12 @@ internal sealed class GraphScan : IValueVisitor
     /// <summary>Walks a graph.</summary>
     /// <param name="root">Where it begins.</param>
     /// <param name="subject">What a message begins with, such as <c>Where(line => …) at Program.cs:42</c>.</param>
+    /// <param name="maximumObjects">More are refused.</param>
+    /// <param name="advice">The cure for too many.</param>
     /// <exception cref="ClosureException">Something in it cannot travel.</exception>
-    public static GraphScan Of(object root, string subject)
+    public static GraphScan Of(object root, string subject, int maximumObjects = MaxObjects, string advice = "")
     {
-        var scan = new GraphScan(subject);
+        var scan = new GraphScan(subject, maximumObjects, advice);
         scan.Reference(root, default);
         for (var node = 0; node < scan.nodes.Count; node++)
         {
@@ -199,10 +204,9 @@ internal sealed class GraphScan : IValueVisitor
             throw Refused(value, step, reason!);
         }
 
-        if (nodes.Count == MaxObjects)
+        if (nodes.Count == maximumObjects)
         {
-            throw new ClosureException(
-                $"{subject} captures more than {MaxObjects:N0} objects (at {PathTo(Steps(step), owner)}). Use a Broadcast for large values, or read them inside MapPartitions.");
+            throw new ClosureException($"{subject} captures more than {maximumObjects:N0} objects (at {PathTo(Steps(step), owner)}). {advice}");
         }
 
         numbers.Add(value, nodes.Count);

@@ -28,6 +28,12 @@ internal static class Shapes
             return reason is null ? DelegateShape.Instance : null;
         }
 
+        if (value is ITravelCondition { ReasonToStay: { } stays })
+        {
+            reason = stays;
+            return null;
+        }
+
         var type = value.GetType();
         // Kinds are for objects of the framework and of Yarnish itself.
         if ((Framework.Owns(type) || type.Assembly == typeof(Shapes).Assembly) && OfKind(value) is { } kind)

@@ -66,7 +66,11 @@ public sealed record CancelTasks(IReadOnlyList<TaskAttemptId> Attempts, string R
 /// <summary>Forget these blocks: shuffles no job can read any more and collections that are no longer persisted.</summary>
 /// <param name="Shuffles">Shuffles to delete.</param>
 /// <param name="Collections">Persisted collections to delete, by their number.</param>
-public sealed record DropBlocks(IReadOnlyList<ShuffleId> Shuffles, IReadOnlyList<int> Collections) : DriverMessage;
+public sealed record DropBlocks(IReadOnlyList<ShuffleId> Shuffles, IReadOnlyList<int> Collections) : DriverMessage
+{
+    /// <summary>Broadcasts to forget, by their number: the value in memory and the pieces on the node. One that is used again is fetched again.</summary>
+    public IReadOnlyList<int> Broadcasts { get; init; } = [];
+}
 
 /// <summary>Answers a hello or beat: the driver is there. An executor that hears nothing for its driver timeout ends itself.</summary>
 /// <param name="DriverEpoch">Epoch of the driver.</param>
@@ -84,6 +88,11 @@ public sealed record ShutdownExecutor(string Reason) : DriverMessage;
 /// <param name="ShuffleId">The shuffle.</param>
 /// <param name="Epoch">The epoch that is there.</param>
 public sealed record LocationsPublished(ShuffleId ShuffleId, int Epoch) : DriverMessage;
+
+/// <summary>Answers <see cref="BlockWanted"/>: the block is on the asker's node now, or the registry names who holds it.</summary>
+/// <param name="Block">Name of the block.</param>
+/// <param name="Problem">Why it cannot be had, for people; empty when it can.</param>
+public sealed record BlockGiven(string Block, string Problem) : DriverMessage;
 
 /// <summary>A message from an executor to its driver, on the data path.</summary>
 /// <param name="From">The executor and the epoch of its connection.</param>
@@ -169,6 +178,11 @@ public sealed record MapOutput(ShuffleId ShuffleId, int MapPartition, TaskAttemp
 /// <param name="ShuffleId">The shuffle.</param>
 /// <param name="Epoch">The epoch it looked for.</param>
 public sealed record LocationsWanted(ExecutorAddress From, ShuffleId ShuffleId, int Epoch) : ExecutorMessage(From);
+
+/// <summary>Nobody could give the executor a named block whose origin is the driver, such as a piece of a broadcast: please put it onto its node.</summary>
+/// <param name="From">The executor.</param>
+/// <param name="Block">Name of the block.</param>
+public sealed record BlockWanted(ExecutorAddress From, string Block) : ExecutorMessage(From);
 
 /// <summary>The executor ends by its own will.</summary>
 /// <param name="From">The executor.</param>

@@ -88,7 +88,7 @@ public sealed class ClosureGuardTests
 
         Refused(
             () => session.ToString(),
-            "Where(() => …) at Program.cs:42 captures 'session' : Session — the session and its collections exist only in the driver. Join the two collections, or collect the small one and capture its rows (or a Broadcast of them).");
+            "Where(() => …) at Program.cs:42 captures 'session' : Session — the session and its collections exist only in the driver. Join the two collections, or collect the small one and capture its rows (many of them: as session.Broadcast(rows)).");
     }
 
     [Fact]
@@ -260,12 +260,12 @@ public sealed class ClosureGuardTests
         Assert.Null(ClosureGuard.Check(() => small.Length, "Where", ""));
         Assert.Equal(
             "Where(() => …) at Program.cs:42 captures 305 KiB, which every executor fetches and every task reads. The largest: 'table' (int[]) 282 KiB, 'names' (List<string>) 22 KiB. "
-            + "Use a Broadcast for large values, or read them inside MapPartitions.",
+            + "Use a Broadcast for large values (session.Broadcast(value), then its Value inside the function), or read them inside MapPartitions.",
             ClosureGuard.Check(large, "Where", "Program.cs:42"));
         Refused(
             tooLarge,
             "Where(() => …) at Program.cs:42 captures 11.5 MiB, and a function may carry 8.0 MiB at most. The largest: 'huge' (byte[]) 11.4 MiB, 'names' (List<string>) 22 KiB. "
-            + "Use a Broadcast for large values, or read them inside MapPartitions.");
+            + "Use a Broadcast for large values (session.Broadcast(value), then its Value inside the function), or read them inside MapPartitions.");
     }
 
     [Fact]
@@ -273,6 +273,6 @@ public sealed class ClosureGuardTests
     {
         var items = Enumerable.Range(0, 300_001).Select(number => new StrongBox<int>(number)).ToArray();
 
-        Refused(() => items.Length, "Where(() => …) at Program.cs:42 captures more than 300,000 objects (at 'items' (StrongBox<int>[])[299997]). Use a Broadcast for large values, or read them inside MapPartitions.");
+        Refused(() => items.Length, "Where(() => …) at Program.cs:42 captures more than 300,000 objects (at 'items' (StrongBox<int>[])[299997]). Use a Broadcast for large values (session.Broadcast(value), then its Value inside the function), or read them inside MapPartitions.");
     }
 }

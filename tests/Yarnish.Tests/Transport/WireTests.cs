@@ -68,6 +68,7 @@ public sealed class WireTests
         Gen.Select(Gen.Select(Address, Id, Text, Gen.Int), Attempts, Attempts, Gen.Int, Text, (head, running, finished, pid, host) =>
             (ExecutorMessage)new ExecutorHello(head.Item1, new(head.Item2), head.Item3, head.Item4, running, finished) { ProcessId = pid, Host = host }),
         Gen.Select(Address, Gen.Int, Gen.Int, (from, shuffle, epoch) => (ExecutorMessage)new LocationsWanted(from, new(shuffle), epoch)),
+        Gen.Select(Address, Id, (from, block) => (ExecutorMessage)new BlockWanted(from, block)),
         Gen.Select(Address, Text, (from, text) => (ExecutorMessage)new ExecutorGoodbye(from, text)));
 
     private static readonly Gen<TaskAssignment> Assignment = Gen.Select(Attempt, Gen.Int, Gen.Int, Bytes, (attempt, partition, number, input) => new TaskAssignment(attempt, partition, number, input));
@@ -83,10 +84,11 @@ public sealed class WireTests
             }),
         Gen.Select(Text, Bytes, (hash, content) => (DriverMessage)new CodeBlock(App, hash, content)),
         Gen.Select(Attempts, Text, (attempts, text) => (DriverMessage)new CancelTasks(attempts, text)),
-        Gen.Select(Gen.Int.List[0, 4], Gen.Int.List[0, 4], (shuffles, collections) => (DriverMessage)new DropBlocks([.. shuffles.Select(value => new ShuffleId(value))], collections)),
+        Gen.Select(Gen.Int.List[0, 4], Gen.Int.List[0, 4], (shuffles, collections) => (DriverMessage)new DropBlocks([.. shuffles.Select(value => new ShuffleId(value))], collections) { Broadcasts = [.. collections.Skip(2)] }),
         Gen.Int.Select(epoch => (DriverMessage)new DriverAlive(epoch)),
         Gen.Int.Select(epoch => (DriverMessage)new SayHello(epoch)),
         Text.Select(text => (DriverMessage)new ShutdownExecutor(text)),
+        Gen.Select(Id, Text, (block, problem) => (DriverMessage)new BlockGiven(block, problem)),
         Gen.Select(Gen.Int, Gen.Int, (shuffle, epoch) => (DriverMessage)new LocationsPublished(new(shuffle), epoch)));
 
     [Fact]

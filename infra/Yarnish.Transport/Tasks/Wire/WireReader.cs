@@ -78,7 +78,7 @@ internal sealed class WireReader
 
     private DriverMessage Driver(JsonTextReader json)
     {
-        string? type = null, code = null, trace = "", reason = "";
+        string? type = null, code = null, block = null, trace = "", reason = "";
         int driverEpoch = 0, stage = 0, stageAttempt = 0, shuffle = 0, epoch = 0;
         long settled = 0;
         ReadOnlyMemory<byte> content = default;
@@ -87,7 +87,7 @@ internal sealed class WireReader
         List<ShuffleInput>? inputs = null;
         List<AttemptLink> links = [];
         List<ShuffleId>? dropped = null;
-        List<int> collections = [];
+        List<int> collections = [], broadcasts = [];
         Expect(json, JsonToken.StartObject);
         while (Property(json) is { } name)
         {
@@ -138,6 +138,12 @@ internal sealed class WireReader
                 case "collections":
                     collections = Integers(json);
                     break;
+                case "broadcasts":
+                    broadcasts = Integers(json);
+                    break;
+                case "block":
+                    block = Text(json);
+                    break;
                 case "shuffles" when type == "drop-blocks":
                     dropped = [.. Integers(json).Select(static value => new ShuffleId(value))];
                     break;
@@ -164,18 +170,19 @@ internal sealed class WireReader
             },
             "code-block" => new CodeBlock(known, Required(code, "code"), content),
             "cancel-tasks" => new CancelTasks(attempts, reason),
-            "drop-blocks" => new DropBlocks(dropped ?? [], collections),
+            "drop-blocks" => new DropBlocks(dropped ?? [], collections) { Broadcasts = broadcasts },
             "driver-alive" => new DriverAlive(driverEpoch),
             "say-hello" => new SayHello(driverEpoch),
             "shutdown-executor" => new ShutdownExecutor(reason),
             "locations-published" => new LocationsPublished(new(shuffle), epoch),
+            "block-given" => new BlockGiven(Required(block, "block"), reason),
             _ => throw new WireFormatException($"A driver sends no message of type '{type}'."),
         };
     }
 
     private ExecutorMessage Executor(JsonTextReader json)
     {
-        string? type = null, executor = null, node = null;
+        string? type = null, executor = null, node = null, block = null;
         string url = "", host = "", reason = "";
         int epoch = 0, slots = 0, pid = 0, queued = 0, shuffle = 0;
         long sequence = 0, memory = 0;
@@ -237,6 +244,9 @@ internal sealed class WireReader
                 case "reports":
                     reports = Reports(json);
                     break;
+                case "block":
+                    block = Text(json);
+                    break;
                 default:
                     json.Skip();
                     break;
@@ -250,6 +260,7 @@ internal sealed class WireReader
             "executor-beat" => new ExecutorBeat(from, sequence, running, queued, memory),
             "executor-hello" => new ExecutorHello(from, NodeId.Create(Required(node, "node")), url, slots, running, finished) { ProcessId = pid, Host = host },
             "locations-wanted" => new LocationsWanted(from, new(shuffle), checked((int)sequence)),
+            "block-wanted" => new BlockWanted(from, Required(block, "block")),
             "executor-goodbye" => new ExecutorGoodbye(from, reason),
             _ => throw new WireFormatException($"An executor sends no message of type '{type}'."),
         };

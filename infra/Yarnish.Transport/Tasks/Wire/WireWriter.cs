@@ -68,6 +68,16 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
                     writer.WriteValue(collection);
                 }
                 writer.WriteEndArray();
+                if (drop.Broadcasts.Count > 0)
+                {
+                    writer.WritePropertyName("broadcasts");
+                    writer.WriteStartArray();
+                    foreach (var broadcast in drop.Broadcasts)
+                    {
+                        writer.WriteValue(broadcast);
+                    }
+                    writer.WriteEndArray();
+                }
                 break;
             case DriverAlive alive:
                 Text(writer, "type", "driver-alive");
@@ -90,6 +100,12 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
                 Number(writer, "shuffle", published.ShuffleId.Value);
                 Number(writer, "epoch", published.Epoch);
                 break;
+            case BlockGiven given:
+                Text(writer, "type", "block-given");
+                Text(writer, "app", application.Value);
+                Text(writer, "block", given.Block);
+                Text(writer, "reason", Clip(given.Problem, MaximumMessageLength));
+                break;
             default:
                 throw new InvalidOperationException($"{message.GetType().Name} has no wire format: add it to WireWriter and WireReader.");
         }
@@ -107,6 +123,7 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
             ExecutorBeat => "executor-beat",
             ExecutorHello => "executor-hello",
             LocationsWanted => "locations-wanted",
+            BlockWanted => "block-wanted",
             ExecutorGoodbye => "executor-goodbye",
             _ => throw new InvalidOperationException($"{message.GetType().Name} has no wire format: add it to WireWriter and WireReader."),
         });
@@ -143,6 +160,9 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
                 Number(writer, "shuffle", wanted.ShuffleId.Value);
                 // The epoch above is the connection's.
                 Number(writer, "sequence", wanted.Epoch);
+                break;
+            case BlockWanted wanted:
+                Text(writer, "block", wanted.Block);
                 break;
             case ExecutorGoodbye goodbye:
                 Text(writer, "reason", goodbye.Reason);
