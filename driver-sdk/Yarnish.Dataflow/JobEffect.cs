@@ -40,6 +40,13 @@ internal readonly record struct TaskToSend(TaskAttemptId AttemptId, int Partitio
 /// <param name="Reason">For people.</param>
 internal sealed record StopTasks(ExecutorAddress To, List<TaskAttemptId> Attempts, string Reason) : JobEffect;
 
+/// <summary>All tasks of a barrier stage have come to a barrier: these go on.</summary>
+/// <param name="To">The executor and epoch.</param>
+/// <param name="Attempts">Attempts that wait there. Complete when <see cref="JobMachine.Apply"/> has returned.</param>
+/// <param name="Round">Which barrier, from 0.</param>
+/// <param name="Messages">What each task said, by partition.</param>
+internal sealed record ReleaseBarrier(ExecutorAddress To, List<TaskAttemptId> Attempts, int Round, ImmutableArray<string> Messages) : JobEffect;
+
 /// <summary>Write the locations of a shuffle into the registry, before any later <see cref="SendTasks"/> goes out.</summary>
 /// <param name="ShuffleId">The shuffle.</param>
 /// <param name="Epoch">Grows from 1 each time the locations change.</param>

@@ -87,6 +87,13 @@ internal sealed record BatchReturned(ExecutorAddress Address, IReadOnlyList<Task
 /// <param name="Reports">The ends.</param>
 internal sealed record TasksEnded(ExecutorAddress Address, IReadOnlyList<TaskReport> Reports) : JobEvent;
 
+/// <summary>A task of a barrier stage waits for the others. Said again until <see cref="ReleaseBarrier"/> has come.</summary>
+/// <param name="Address">Its executor.</param>
+/// <param name="AttemptId">The attempt.</param>
+/// <param name="Round">How many barriers it has passed.</param>
+/// <param name="Message">What it has to say to the others; may be empty.</param>
+internal sealed record BarrierReached(ExecutorAddress Address, TaskAttemptId AttemptId, int Round, string Message) : JobEvent;
+
 /// <summary>The link to the broker is down, or the broker blocks publishers: nothing is sent and nobody is declared lost until <see cref="LinkRestored"/>.</summary>
 /// <param name="Reason">For people.</param>
 internal sealed record LinkInterrupted(string Reason) : JobEvent;

@@ -15,7 +15,6 @@ internal sealed partial class JobMachine
     private readonly List<HeldExecutor> _opened = [];
     private readonly List<int> _passedOver = [];
     private bool _offerAll;
-    private bool _barrierWaits;
     private int _pending;
     private long _nearWake = Never;
     private long _speculateAt = Never;
@@ -43,7 +42,11 @@ internal sealed partial class JobMachine
         stage.Marks[partition] |= TaskMarks.Pending;
         stage.Pending++;
         _pending++;
-        if (!EnqueueNear(stage, partition, first))
+        if ((stage.Marks[partition] & TaskMarks.Suspect) != 0)
+        {
+            Push(stage.Suspects, partition, first);
+        }
+        else if (!EnqueueNear(stage, partition, first))
         {
             Push(stage.Anywhere, partition, first);
         }
@@ -209,16 +212,20 @@ internal sealed partial class JobMachine
             var before = given;
             if (_pools.Count == 1)
             {
-                given += OfferPool(executor, _pools[0], reach, most - given);
+                given += OfferPool(executor, _pools[0], reach, most - given, out _);
                 break;
             }
             // Shares change with every task: choose the pool anew for each.
             _pools.Sort(Pool.Compare);
             foreach (var pool in _pools)
             {
-                if (OfferPool(executor, pool, reach, 1) > 0)
+                if (OfferPool(executor, pool, reach, 1, out var held) > 0)
                 {
                     given++;
+                    break;
+                }
+                if (held)
+                {
                     break;
                 }
             }
@@ -230,12 +237,18 @@ internal sealed partial class JobMachine
         return given;
     }
 
-    private int OfferPool(HeldExecutor executor, Pool pool, Reach reach, int most)
+    private int OfferPool(HeldExecutor executor, Pool pool, Reach reach, int most, out bool held)
     {
         var given = 0;
+        held = false;
         for (var i = 0; i < pool.Runnable.Count && given < most;)
         {
             var stage = pool.Runnable[i];
+            if (stage == _heldFor)
+            {
+                held = true;
+                break;
+            }
             if (!stage.Definition.Barrier)
             {
                 var limit = reach == Reach.Slots ? executor.Slots : WindowOf(executor, stage);
@@ -300,6 +313,14 @@ internal sealed partial class JobMachine
             return -1;
         }
         var partition = -1;
+        if (stage.Suspects.Count > 0 && executor.Suspects == 0)
+        {
+            partition = TakeFrom(stage.Suspects, stage, executor);
+            if (partition >= 0)
+            {
+                return partition;
+            }
+        }
         if (stage.NearExecutor is { } near && near.TryGetValue(executor, out var mine))
         {
             partition = TakeFrom(mine, stage, executor);
@@ -463,6 +484,11 @@ internal sealed partial class JobMachine
             marks |= AttemptMarks.Long;
             executor.LongInFlight++;
         }
+        if ((stage.Marks[partition] & TaskMarks.Suspect) != 0)
+        {
+            marks |= AttemptMarks.Suspect;
+            executor.Suspects++;
+        }
         var number = stage.Tries[partition]++;
         var slot = _attempts.Add(stage, executor, partition, number, marks, _now);
         stage.Live[partition]++;
@@ -485,48 +511,6 @@ internal sealed partial class JobMachine
             Emit(batch);
         }
         batch.Tasks.Add(new TaskToSend(new TaskAttemptId(_attempts[slot].Id), partition, number, (marks & AttemptMarks.Speculative) != 0));
-    }
-
-    /// <summary>Barrier stages: all their tasks at once, or none.</summary>
-    private void StartBarriers()
-    {
-        _barrierWaits = false;
-        foreach (var pool in _pools)
-        {
-            for (var i = 0; i < pool.Runnable.Count; i++)
-            {
-                var stage = pool.Runnable[i];
-                if (!stage.Definition.Barrier || stage.Pending == 0)
-                {
-                    continue;
-                }
-                var free = 0;
-                foreach (var executor in _executors)
-                {
-                    free += executor.Usable ? Math.Max(0, executor.Slots - executor.InFlight) : 0;
-                }
-                if (free < stage.Pending)
-                {
-                    _barrierWaits = true;
-                    stage.BarrierSince = stage.BarrierSince == 0 ? _now : stage.BarrierSince;
-                    _scanAt = Math.Min(_scanAt, _now + ScanTicks);
-                    continue;
-                }
-                stage.BarrierSince = 0;
-                while (stage.Pending > 0)
-                {
-                    foreach (var executor in _executors)
-                    {
-                        if (stage.Pending > 0 && executor.Usable && executor.InFlight < executor.Slots)
-                        {
-                            var partition = TakeFrom(stage.Anywhere, stage, executor);
-                            partition = partition < 0 ? TakeFrom(stage.Near, stage, executor) : partition;
-                            Send(stage, partition, executor, AttemptMarks.None);
-                        }
-                    }
-                }
-            }
-        }
     }
 
     // ── Slow tasks.

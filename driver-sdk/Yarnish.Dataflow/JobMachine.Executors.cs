@@ -282,6 +282,10 @@ internal sealed partial class JobMachine
                 }
             }
         }
+        if (suspects?.Count > 1)
+        {
+            Narrow(executor, suspects);
+        }
         while (executor.FirstAttempt >= 0)
         {
             // The last first: each goes to the front of the queue, so that they keep their order.
@@ -292,6 +296,26 @@ internal sealed partial class JobMachine
             OnEnd(attempt, new TaskExecutorLost(executor.Id, cause, suspects?.Contains(attempt.Id) ?? false, message), null);
         }
         _offerAll = true;
+    }
+
+    /// <summary>
+    /// Of several that ran beside each other only one did it. All are suspected the first time; from then on a suspect never runs beside another one, so that the next time tells
+    /// which: those that were suspected before, the others only stood by.
+    /// </summary>
+    private void Narrow(HeldExecutor executor, HashSet<long> suspects)
+    {
+        var before = new List<long>();
+        for (var slot = executor.FirstAttempt; slot >= 0; slot = _attempts[slot].NextOnExecutor)
+        {
+            if ((_attempts[slot].Marks & AttemptMarks.Suspect) != 0 && suspects.Contains(_attempts[slot].Id))
+            {
+                before.Add(_attempts[slot].Id);
+            }
+        }
+        if (before.Count > 0)
+        {
+            suspects.IntersectWith(before);
+        }
     }
 
     private void RememberGone(ExecutorId id)

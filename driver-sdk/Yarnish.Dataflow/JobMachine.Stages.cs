@@ -104,6 +104,14 @@ internal sealed partial class JobMachine
             }
             output.ComputedFrom = generations;
         }
+        if (FailIfTooWide(stage))
+        {
+            return;
+        }
+        if (stage.Definition.Barrier)
+        {
+            ForgetAllOutputs(stage);
+        }
         stage.Attempt++;
         stage.State = StageState.Running;
         stage.BeginAttempt();
@@ -183,7 +191,9 @@ internal sealed partial class JobMachine
     /// <param name="counts">Whether it counts towards the attempts after which the stage is given up.</param>
     /// <param name="last">The report that told; null when none did.</param>
     /// <param name="message">For people.</param>
-    private void Repeat(Stage stage, bool counts, TaskEnd? last, string message)
+    /// <param name="partition">The task whose end it was; null when no task's.</param>
+    /// <param name="executor">Where that task ran.</param>
+    private void Repeat(Stage stage, bool counts, TaskEnd? last, string message, int? partition = null, ExecutorId? executor = null)
     {
         if (stage.State != StageState.Running)
         {
@@ -196,6 +206,8 @@ internal sealed partial class JobMachine
                 $"Stage {stage.Id} '{stage.Definition.Name}' had to be repeated {stage.FailedAttempts} times in a row without success. The last time: {message}")
             {
                 Attempts = stage.FailedAttempts,
+                Partition = partition,
+                ExecutorId = executor,
                 LastEnd = last,
             });
             return;
@@ -289,7 +301,7 @@ internal sealed partial class JobMachine
             {
                 producer.State = StageState.Idle;
             }
-            else if (producer.State == StageState.Running && producer.Live[partition] == 0)
+            else if (producer is { State: StageState.Running, Definition.Barrier: false } && producer.Live[partition] == 0)
             {
                 Enqueue(producer, partition, first: true);
             }
@@ -303,7 +315,11 @@ internal sealed partial class JobMachine
             && shuffle.Consumers.Exists(static consumer => consumer.State is not (StageState.Done or StageState.Idle));
         foreach (var consumer in shuffle.Consumers.ToArray())
         {
-            if (consumer.State == StageState.Running)
+            if (consumer is { State: StageState.Running, Definition.Barrier: true })
+            {
+                RepeatBarrier(consumer, consumer == culprit, last, message);
+            }
+            else if (consumer.State == StageState.Running)
             {
                 Repeat(consumer, consumer == culprit, last, message);
             }
@@ -315,6 +331,10 @@ internal sealed partial class JobMachine
         if (rollBack)
         {
             RollBack(shuffle);
+        }
+        if (shuffle.Producer is { State: StageState.Running, Definition.Barrier: true } barrier)
+        {
+            RepeatWhole(barrier, counts: false, null, message);
         }
     }
 
@@ -369,6 +389,10 @@ internal sealed partial class JobMachine
             if (shuffle.Producer is { } producer)
             {
                 StopAttempts(producer, message, except: -1);
+                if (producer is { State: StageState.Running, Definition.Barrier: true })
+                {
+                    Repeat(producer, counts: false, null, message);
+                }
                 RequeueAll(producer);
             }
         }

@@ -70,6 +70,10 @@ internal sealed partial class JobMachine
         {
             executor.LongInFlight--;
         }
+        if ((attempt.Marks & AttemptMarks.Suspect) != 0)
+        {
+            executor.Suspects--;
+        }
         stage.InFlight--;
         stage.Pool.Running--;
         if ((attempt.Marks & AttemptMarks.Superseded) == 0)
@@ -199,9 +203,14 @@ internal sealed partial class JobMachine
             // An attempt from before the stage was repeated was faster.
             Unqueue(stage, partition);
         }
+        stage.Marks[partition] &= ~TaskMarks.Suspect;
         if (stage.AllDone)
         {
             CompleteStage(stage);
+        }
+        else if (stage.Definition.Barrier && FailIfNobodyElseComes(stage))
+        {
+            return first;
         }
         else if (stage.InFlight > 0 && (stage.Attempt > 0 || stage.Live[partition] > 0))
         {
@@ -234,6 +243,10 @@ internal sealed partial class JobMachine
         if (end.CountsAsFailure)
         {
             stage.Failures[partition]++;
+            if (end is TaskExecutorLost)
+            {
+                stage.Marks[partition] |= TaskMarks.Suspect;
+            }
             if (!stage.FailedOn.Contains((attempt.Executor, partition)))
             {
                 stage.FailedOn.Add((attempt.Executor, partition));
@@ -265,33 +278,6 @@ internal sealed partial class JobMachine
             ExecutorId = executor.Id,
             LastEnd = end,
         });
-
-    private void RepeatBarrier(Stage stage, HeldExecutor executor, int partition, TaskEnd end)
-    {
-        var message = $"task {partition} of the barrier stage failed on executor {executor.Id}: {Describe(end)}";
-        if (stage.ResultsDone > 0)
-        {
-            FailStage(stage, new JobFailure(JobFailureReason.NotRepeatable, $"Results of stage {stage.Id} were handed out already when {message}.")
-            {
-                Partition = partition,
-                ExecutorId = executor.Id,
-                LastEnd = end,
-            });
-            return;
-        }
-        StopAttempts(stage, message, except: -1);
-        if (stage.Output is { } shuffle)
-        {
-            for (var map = 0; map < shuffle.Maps; map++)
-            {
-                if (shuffle.Outputs[map] is not null)
-                {
-                    ForgetOutput(shuffle, map);
-                }
-            }
-        }
-        Repeat(stage, counts: true, end, message);
-    }
 
     private void OnFetchFailed(in Attempt attempt, FetchFailed fetch)
     {

@@ -4,7 +4,7 @@ namespace Yarnish.Dataflow;
 /// The driver's core: turns jobs into stages, stages into tasks, tasks into attempts on executors, and everything that happens to them into effects. One thread calls
 /// <see cref="Apply"/>; the same events at the same times give the same effects. Nothing here waits, reads a clock or touches the world.
 /// <para>Jobs end in <c>Jobs</c>, stages are cut loose and repeated in <c>Stages</c>, reports arrive in <c>Tasks</c>, executors come and go in <c>Executors</c>, slots are filled
-/// in <c>Dispatch</c>: one file each. When the last job ends, everything about it is gone (<see cref="AssertEmpty"/>).</para>
+/// in <c>Dispatch</c>, tasks that run together meet in <c>Barriers</c>: one file each. When the last job ends, everything about it is gone (<see cref="AssertEmpty"/>).</para>
 /// </summary>
 internal sealed partial class JobMachine
 {
@@ -87,6 +87,9 @@ internal sealed partial class JobMachine
                 break;
             case NodeWasLost lost:
                 OnNodeWasLost(lost);
+                break;
+            case BarrierReached reached:
+                OnBarrierReached(reached);
                 break;
             case BatchReturned returned:
                 OnBatchReturned(returned);

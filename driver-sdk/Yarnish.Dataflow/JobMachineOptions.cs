@@ -48,8 +48,11 @@ internal sealed record JobMachineOptions
     /// <summary>How long an executor or node is avoided by the application. Default 1 h.</summary>
     public TimeSpan ExclusionTime { get; init; } = TimeSpan.FromHours(1);
 
-    /// <summary>How long tasks wait while all executors are excluded, and how long a barrier stage waits for enough slots, before the job fails. Default 120 s.</summary>
+    /// <summary>How long tasks wait while all executors are excluded, and how long a barrier stage waits for executors that have enough slots together, before the job fails. Default 120 s.</summary>
     public TimeSpan NowhereToRunTimeout { get; init; } = TimeSpan.FromSeconds(120);
+
+    /// <summary>Most slots there can ever be at the same time; null when nobody knows. A barrier stage that needs more fails at once.</summary>
+    public int? SlotLimit { get; init; }
 
     /// <summary>How executors are asked for. Null: the shell holds what it holds, no <see cref="ExecutorsWanted"/> is ever emitted.</summary>
     public AllocationOptions? Allocation { get; init; }

@@ -59,6 +59,9 @@ public sealed record ExecutorOptions
     /// <summary>Host name, for locality and for people.</summary>
     public string Host { get; init; } = Environment.MachineName;
 
+    /// <summary>File for the <see cref="PostMortemPage"/>; empty (default) for none.</summary>
+    public string PostMortem { get; init; } = "";
+
     /// <summary>Throws when a value cannot work.</summary>
     internal void Check()
     {

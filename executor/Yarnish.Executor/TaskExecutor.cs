@@ -35,6 +35,8 @@ public sealed class TaskExecutor : IAsyncDisposable
     private readonly ExecutorServices services;
     private readonly LocationCache locations;
     private readonly DriverBlocks driverBlocks;
+    private readonly BarrierGate barriers;
+    private readonly RunningPage page;
     private readonly CancellationTokenSource stopping = new();
     private readonly TaskCompletionSource<ExecutorEnd> ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly TaskCompletionSource connected = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -71,9 +73,11 @@ public sealed class TaskExecutor : IAsyncDisposable
         this.logger = logger ?? NullLogger.Instance;
         table = new AttemptTable(options.QueueCapacity, options.KeptReports);
         sender = new ReportSender(link, table);
+        barriers = new BarrierGate(TellBarrierAsync);
+        page = new RunningPage(options.PostMortem, options.Slots, this.logger);
         locations = new LocationCache(registry, AskForLocationsAsync, options.LocationsTimeout, this.time, this.logger);
         driverBlocks = new DriverBlocks(AskForBlockAsync, options.OriginTimeout, this.time);
-        services = new ExecutorServices(options, new BlockDirectory(options.BlockDirectory), registry, locations, driverBlocks, this.time, this.logger);
+        services = new ExecutorServices(options, new BlockDirectory(options.BlockDirectory), registry, locations, driverBlocks, barriers, this.time, this.logger);
     }
 
     /// <summary>Completes when the first hello went out.</summary>
@@ -107,7 +111,7 @@ public sealed class TaskExecutor : IAsyncDisposable
         var starting = link.StartAsync(stopping.Token);
         for (var i = 0; i < options.Slots; i++)
         {
-            var slot = new Slot(queue, table, sender, services, LoadProgram, StartSlotsAfter, Fail);
+            var slot = new Slot(i, page, queue, table, sender, services, LoadProgram, StartSlotsAfter, Fail);
             var thread = new Thread(slot.Run, SlotStackBytes) { IsBackground = true, Name = $"slot {i} of {options.ExecutorId}" };
             threads.Add(thread);
             thread.Start();
@@ -145,6 +149,7 @@ public sealed class TaskExecutor : IAsyncDisposable
             await Task.Run(() => thread.Join(TimeSpan.FromSeconds(5))).ConfigureAwait(false);
         }
         sender.Dispose();
+        page.Dispose();
         services.Dispose();
         stopping.Dispose();
     }
@@ -241,6 +246,9 @@ public sealed class TaskExecutor : IAsyncDisposable
                 break;
             case BlockGiven given:
                 driverBlocks.OnGiven(given.Block, given.Problem);
+                break;
+            case BarrierReleased released:
+                barriers.OnReleased(released);
                 break;
             case ShutdownExecutor shutdown:
                 ended.TrySetResult(new ExecutorEnd(0, shutdown.Reason));
@@ -339,6 +347,7 @@ public sealed class TaskExecutor : IAsyncDisposable
         }
         sender.Address = address;
         connected.TrySetResult();
+        _ = Guard(barriers.SayAgainAsync());
         // All that ended up to here, not only what the hello named: what ended meanwhile found no address.
         foreach (var attempt in table.Snapshot().Ended)
         {
@@ -376,6 +385,7 @@ public sealed class TaskExecutor : IAsyncDisposable
             {
                 _ = Guard(link.SendAsync(new ExecutorBeat(address, sequence++, table.RunningIds(), table.Queued, Environment.WorkingSet)).AsTask());
                 sender.AddRefused();
+                _ = Guard(barriers.SayAgainAsync());
             }
         }
     }
@@ -413,6 +423,14 @@ public sealed class TaskExecutor : IAsyncDisposable
                 // Another executor of this node deletes the same; what stays goes with the application's directory.
                 logger.LogDebug(error, "Files of shuffle {Shuffle} are not all deleted", shuffle);
             }
+        }
+    }
+
+    private async ValueTask TellBarrierAsync(TaskAttemptId attempt, int round, string message)
+    {
+        if (sender.Address is { } address)
+        {
+            await link.SendAsync(new BarrierArrived(address, attempt, round, message)).ConfigureAwait(false);
         }
     }
 

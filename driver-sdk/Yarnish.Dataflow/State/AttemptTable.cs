@@ -36,6 +36,9 @@ internal enum AttemptMarks : byte
 
     /// <summary>Sent when its stage was known to have long tasks: it occupies a slot for a while.</summary>
     Long = 4,
+
+    /// <summary>Its task ran when an executor ended by itself.</summary>
+    Suspect = 8,
 }
 
 /// <summary>All attempts in flight, by id, by executor and by stage. Ids ascend and are never used again.</summary>

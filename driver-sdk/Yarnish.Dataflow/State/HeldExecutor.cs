@@ -19,6 +19,9 @@ internal sealed class HeldExecutor(ExecutorId id, Node node)
     /// <summary>Those of them that are known to be long.</summary>
     public int LongInFlight { get; set; }
 
+    /// <summary>Attempts in flight whose task ran when an executor ended by itself: never more than one at a time.</summary>
+    public int Suspects { get; set; }
+
     /// <summary>How many may be in flight; grows while the executor drains it quickly.</summary>
     public int Window { get; set; }
 

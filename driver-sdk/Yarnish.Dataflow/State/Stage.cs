@@ -91,6 +91,9 @@ internal sealed class Stage(StageId id, StageDefinition definition, Pool pool)
     /// <summary>Slow partitions that deserve a second copy.</summary>
     public PartitionQueue Slow { get; } = new();
 
+    /// <summary>Partitions that ran when an executor ended by itself: one at a time on each executor, so that the next such end tells which it was.</summary>
+    public PartitionQueue Suspects { get; } = new();
+
     public long LastNearSent { get; set; }
 
     /// <summary>Nodes that hold much of what a partition reads; null when it is all the same.</summary>
@@ -115,8 +118,14 @@ internal sealed class Stage(StageId id, StageDefinition definition, Pool pool)
     /// <summary>Map outputs whose fetch failed since the last success, to see a pattern: node and map partition.</summary>
     public List<(ShuffleId Shuffle, NodeId Node, int MapPartition)> FetchFailures { get; } = [];
 
-    /// <summary>A barrier stage waits for slots since then; 0 when it does not.</summary>
+    /// <summary>Since when there are not enough slots for this barrier stage, free or not; 0 when there are.</summary>
     public long BarrierSince { get; set; }
+
+    /// <summary>Where the tasks of a barrier stage meet; null before the first has come.</summary>
+    public BarrierMeeting? Meeting { get; set; }
+
+    /// <summary>How often this barrier stage was repeated for ends that do not count.</summary>
+    public int UncountedRepeats { get; set; }
 
     // ── For people.
 
@@ -168,6 +177,7 @@ internal sealed class Stage(StageId id, StageDefinition definition, Pool pool)
         }
         ClearPending();
         FailedOn.Clear();
+        Meeting = null;
     }
 
     /// <summary>Forgets what only a running attempt needs.</summary>
@@ -179,6 +189,7 @@ internal sealed class Stage(StageId id, StageDefinition definition, Pool pool)
         Live = [];
         Tries = [];
         InputNodes = null;
+        Meeting = null;
     }
 
     public void ClearPending()
@@ -194,6 +205,7 @@ internal sealed class Stage(StageId id, StageDefinition definition, Pool pool)
         Anywhere.Clear();
         Near.Clear();
         Slow.Clear();
+        Suspects.Clear();
         NearExecutor = null;
         NearNode = null;
     }
@@ -219,6 +231,9 @@ internal enum TaskMarks : byte
 
     /// <summary>A second copy was asked for.</summary>
     SlowCopied = 16,
+
+    /// <summary>It ran when an executor ended by itself, and has not succeeded since.</summary>
+    Suspect = 32,
 }
 
 /// <summary>Figures of a stage for people, and for finding slow tasks.</summary>

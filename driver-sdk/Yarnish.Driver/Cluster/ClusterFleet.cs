@@ -407,7 +407,11 @@ internal sealed class ClusterFleet : IExecutorFleet
         }
         if (joined)
         {
-            loop.Apply(new ExecutorLost(id.ToExecutorId(), completion.Exit.Cause, completion.Exit.Diagnostics));
+            var exit = completion.Exit;
+            loop.Apply(new ExecutorLost(id.ToExecutorId(), exit.Cause, exit.ExitCode < 0 ? exit.Diagnostics : $"exit code {exit.ExitCode}. {exit.Diagnostics}")
+            {
+                Running = PostMortemPage.ToAttempts(exit.InHand),
+            });
         }
         else if (!wasReleased && !completion.NodeLost && IsLaunchFailure(completion.Exit.Cause))
         {

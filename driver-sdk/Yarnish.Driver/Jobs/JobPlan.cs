@@ -48,6 +48,9 @@ internal sealed class StagePlan
     /// <summary>Persisted collections its tasks read or fill; an executor that holds the same partition of one is preferred.</summary>
     public IReadOnlyList<int> Persisted { get; init; } = [];
 
+    /// <summary>True when all its tasks must run at the same time, because they wait for each other.</summary>
+    public bool Barrier { get; init; }
+
     /// <summary>True when a task run twice may write other rows (round-robin over unordered input): its consumers then run again too.</summary>
     public bool Indeterminate { get; init; }
 }

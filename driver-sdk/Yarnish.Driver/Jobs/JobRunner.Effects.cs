@@ -162,6 +162,9 @@ internal sealed partial class JobRunner
             case StopTasks stop:
                 outbox.Send(stop.To, new CancelTasks(stop.Attempts, stop.Reason));
                 break;
+            case ReleaseBarrier release:
+                outbox.Send(release.To, new BarrierReleased(release.Attempts, release.Round, release.Messages));
+                break;
             case PublishLocations publish:
                 outbox.Fence(PublishAsync(publish), publish.AnswerTo is { } asker ? (asker, new LocationsPublished(publish.ShuffleId, publish.Epoch)) : null);
                 break;
@@ -363,8 +366,10 @@ internal sealed partial class JobRunner
                 $"the driver's own code threw on the result of partition {failure.Partition}: {failure.Error?.Type}: {failure.Error?.Message}",
                 "correct the function that takes results"),
             JobFailureReason.ResultsTooLarge => FailureText.OfJob(job.Title, failure.Message, "write results to files (SaveAsTextAsync), take fewer (TakeAsync), or raise Yarnish:MaximumResultBytes"),
-            JobFailureReason.NowhereToRun => FailureText.OfJob(job.Title, failure.Message, "look why tasks fail on every executor: yarnish app logs"),
+            JobFailureReason.NowhereToRun => FailureText.OfJob(job.Title, failure.Message, "look why tasks fail on every executor (yarnish app logs), or, for a barrier stage, allow more executors (Yarnish:Executors) or cores (Yarnish:ExecutorCores)"),
             JobFailureReason.NotRepeatable => FailureText.OfJob(job.Title, failure.Message, "sort or persist before the step that gives another order each time, or run the job again"),
+            JobFailureReason.StageFailed when failure is { LastEnd: not (null or FetchFailed), Partition: { } partition } =>
+                FailureText.OfTask(job.Title, $"barrier {stage}", partition, failure.Attempts, failure.ExecutorId, failure.LastEnd, fleet.IsRemote ? application : null),
             JobFailureReason.StageFailed => FailureText.OfJob(job.Title, $"{stage} was tried {failure.Attempts} times: {failure.Message}", "look why map output is lost: nodes that go, disks that fill; or raise Yarnish:MaximumStageAttempts"),
             _ => FailureText.OfJob(job.Title, failure.Message, "report this: the plan of the job makes no sense"),
         };

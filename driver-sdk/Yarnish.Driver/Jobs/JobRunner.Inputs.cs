@@ -37,6 +37,9 @@ internal sealed partial class JobRunner
             case ExecutorMessageReceived { Message: LocationsWanted wanted }:
                 Tell(new LocationsMissing(wanted.From, wanted.ShuffleId, wanted.Epoch), now);
                 break;
+            case ExecutorMessageReceived { Message: BarrierArrived arrived }:
+                Tell(new BarrierReached(arrived.From, arrived.AttemptId, arrived.Round, arrived.Message), now);
+                break;
             case ExecutorMessageReceived { Message: ExecutorGoodbye goodbye }:
                 Tell(new ExecutorLost(goodbye.From.ExecutorId, ContainerExitCause.StoppedByOperator, goodbye.Reason), now);
                 break;
@@ -163,6 +166,7 @@ internal sealed partial class JobRunner
             Persisted = code.Stage.Persisted,
             Code = code.Number,
             Indeterminate = code.Stage.Indeterminate,
+            Barrier = code.Stage.Barrier,
         })],
     };
 

@@ -80,6 +80,7 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
             ExclusionTime = options.ExclusionTime,
             NowhereToRunTimeout = options.NowhereToRunTimeout,
             Allocation = fleet.Allocation,
+            SlotLimit = SlotLimit(fleet),
         });
         timer = clock.CreateTimer(_ => inbox.Writer.TryWrite(Wake.Instance), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         nextRefresh = clock.GetUtcNow() + RefreshInterval;
@@ -93,6 +94,11 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     /// <summary>What ended the session from outside, for people; null when the program ended it itself.</summary>
     public string? Interrupted { get; set; }
+
+    private static int? SlotLimit(IExecutorFleet fleet) =>
+        fleet.Allocation is { } asks ? (int)Math.Min(int.MaxValue, (long)(asks.Dynamic ? asks.Maximum : asks.Initial) * asks.SlotsPerExecutor)
+        : fleet.ExpectedSlots > 0 ? fleet.ExpectedSlots
+        : null;
 
     /// <inheritdoc/>
     public int DefaultPartitions => options.Parallelism > 0 ? options.Parallelism : Math.Max(2, 2 * Math.Max(liveSlots, fleet.ExpectedSlots));

@@ -39,6 +39,9 @@ internal sealed class LineageNode
     /// <summary>True when computing it again may give other rows or another order of rows than before.</summary>
     public bool Unordered { get; init; }
 
+    /// <summary>True when the tasks that compute it wait for each other.</summary>
+    public bool Barrier { get; init; }
+
     /// <summary>Number of the persisted collection; null when it is not persisted.</summary>
     public int? Collection { get; set; }
 

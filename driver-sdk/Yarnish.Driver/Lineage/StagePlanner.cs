@@ -35,6 +35,12 @@ internal static class StagePlanner
             stages.Add(Stage(shuffle.Map, graph => new ShuffleMapProgram(graph, shuffle.Shuffle, shuffle.Reducers, shuffle.Write), shuffle));
         }
         stages.Add(Stage(root, graph => new ResultProgram<T>(graph, action), null));
+        if (stages[^1].Barrier && partitions is not null && partitions.Count < root.Partitions)
+        {
+            throw new InvalidOperationException(
+                $"{name} reads some partitions of a barrier collection only, but its tasks run all together or not at all. Use CollectAsync, CountAsync or another action that reads all of it, "
+                + "or put a shuffle such as Repartition behind it.");
+        }
         return new JobPlan { Name = name, Stages = stages, Partitions = partitions, OnResult = onResult };
     }
 
@@ -54,6 +60,12 @@ internal static class StagePlanner
             Level = node.Level,
         }).ToArray();
 
+        var barrier = nodes.FirstOrDefault(node => node.Barrier);
+        if (barrier is not null && nodes.FirstOrDefault(node => node.Barrier && node.Partitions != root.Partitions) is { } narrowed)
+        {
+            throw new InvalidOperationException(
+                $"{root} has {root.Partitions} partitions and reads {narrowed}, whose {narrowed.Partitions} tasks must run all together: one task for each partition. Put a shuffle such as Repartition between them.");
+        }
         var hasInput = nodes.Any(node => node.Input is not null);
         return new StagePlan
         {
@@ -64,6 +76,7 @@ internal static class StagePlanner
             Inputs = [.. nodes.SelectMany(node => node.Shuffles).Select(shuffle => shuffle.Shuffle).Distinct()],
             PartitionInput = hasInput ? partition => SourceInputs(root, indexes, partition) : null,
             Persisted = [.. nodes.Where(node => node.Collection is not null).Select(node => node.Collection!.Value)],
+            Barrier = barrier is not null,
             Indeterminate = output is { Indeterminate: true } && nodes.Any(node => node.Unordered),
         };
     }

@@ -33,6 +33,7 @@ public static class ExecutorEnvironment
             NodeUrl = Required(variable, ContainerEnvironment.NodeUrl),
             BlockDirectory = Required(variable, ContainerEnvironment.BlockDirectory),
             ApplicationToken = variable(ApplicationToken) ?? "",
+            PostMortem = variable(ContainerEnvironment.PostMortem) ?? "",
         };
         return options with
         {

@@ -30,6 +30,16 @@ public abstract class TaskRuntime
     /// </summary>
     public abstract IEnumerable<ShuffleBlock> ReadShuffle(ShuffleId shuffle, int reducer);
 
+    /// <summary>
+    /// Waits until every task of this barrier stage has called it as often as this one, and gives what each of them said, by partition.
+    /// </summary>
+    /// <param name="message">What this task says.</param>
+    /// <param name="timeout">How long it waits.</param>
+    /// <exception cref="TimeoutException">Not all have come in time.</exception>
+    /// <exception cref="OperationCanceledException">The attempt was told to stop: another task of the stage failed.</exception>
+    public virtual Task<IReadOnlyList<string>> MeetAsync(string message, TimeSpan timeout) =>
+        throw new InvalidOperationException("Only tasks of a barrier stage can wait for each other.");
+
     /// <summary>Persisted partitions on this executor.</summary>
     public abstract ICollectionCache Cache { get; }
 }

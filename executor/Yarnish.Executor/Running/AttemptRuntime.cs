@@ -15,6 +15,7 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
     private AttemptAccumulators? accumulators;
     private List<ShuffleReader>? readers;
     private bool hasResult;
+    private int barriersPassed;
     private long localBytes;
     private long remoteBytes;
     private long waitMicroseconds;
@@ -171,6 +172,14 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
                     ("yarnish.shuffle.wait_us", reader.WaitMicroseconds)));
             }
         }
+    }
+
+    /// <inheritdoc/>
+    public override async Task<IReadOnlyList<string>> MeetAsync(string message, TimeSpan timeout)
+    {
+        var said = await services.Barriers.MeetAsync(attempt.Id, barriersPassed, message, timeout, services.Time, Context.Cancellation).ConfigureAwait(false);
+        barriersPassed++;
+        return said;
     }
 
     /// <summary>Tells the registry what a map task wrote, before anyone hears of success.</summary>

@@ -13,10 +13,10 @@ internal sealed class ExecutorServices : IDisposable
     // Written by one slot, read by others: a late value costs one more wait.
     private long registryDownUntil;
 
-    public ExecutorServices(ExecutorOptions options, BlockDirectory directory, IBlockRegistry registry, LocationCache locations, DriverBlocks driver, TimeProvider time, ILogger logger)
+    public ExecutorServices(ExecutorOptions options, BlockDirectory directory, IBlockRegistry registry, LocationCache locations, DriverBlocks driver, BarrierGate barriers, TimeProvider time, ILogger logger)
     {
         this.registry = registry;
-        (Options, Directory, Locations, Time, Logger) = (options, directory, locations, time, logger);
+        (Options, Directory, Locations, Barriers, Time, Logger) = (options, directory, locations, barriers, time, logger);
         client = new(() => new BlockClient(options.ApplicationId, options.ApplicationToken, time: time));
         fetcher = new BlockFetcher(directory, new BlockLocation(options.NodeId, options.NodeUrl), registry, () => Client, time, logger);
         Collections = new(new PartitionFiles(directory, logger), options.MemoryBytes / 2, logger);
@@ -45,6 +45,9 @@ internal sealed class ExecutorServices : IDisposable
 
     /// <summary>Under which tasks have their temporary directories.</summary>
     public string TemporaryRoot { get; }
+
+    /// <summary>Where tasks of barrier stages meet.</summary>
+    public BarrierGate Barriers { get; }
 
     /// <summary>Clock.</summary>
     public TimeProvider Time { get; }

@@ -9,6 +9,8 @@ namespace Yarnish.Executor;
 /// One slot: a dedicated thread that runs one attempt after another. User code never runs on the pool, where it could starve the connections that keep the executor alive.
 /// </summary>
 internal sealed class Slot(
+    int index,
+    RunningPage page,
     SlotQueue queue,
     AttemptTable table,
     ReportSender sender,
@@ -44,6 +46,7 @@ internal sealed class Slot(
         {
             return;
         }
+        page.Start(index, attempt.Id);
         var started = Stopwatch.GetTimestamp();
         var startTime = attempt.Trace is null ? default : services.Time.GetUtcNow();
         var pausesBefore = GC.GetTotalPauseDuration();
@@ -84,6 +87,7 @@ internal sealed class Slot(
             Accumulators = succeeded ? runtime.Accumulators : null,
             TraceParent = traceParent,
         };
+        page.End(index);
         if (table.End(attempt, report))
         {
             sender.Add(attempt);

@@ -92,7 +92,12 @@ public sealed record ContainerExited(NodeId NodeId, long Incarnation, ContainerI
 /// <param name="Cause">The one cause; decisions are taken from it alone.</param>
 /// <param name="ExitCode">Exit code of the process, 128 + signal when a signal ended it; -1 when there was no process.</param>
 /// <param name="Diagnostics">For people: the tail of its stderr and what the agent knows. At most 4,096 characters.</param>
-public sealed record ContainerExit(ContainerExitCause Cause, int ExitCode, string Diagnostics);
+public sealed record ContainerExit(ContainerExitCause Cause, int ExitCode, string Diagnostics)
+{
+    /// <summary>What it had in hand at its end, as it wrote into its <see cref="PostMortemPage"/>: numbers with blanks between them, empty for none; null when it left no page.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public string? InHand { get; init; }
+}
 
 /// <summary>Why a container ended: a closed set.</summary>
 public enum ContainerExitCause
@@ -218,6 +223,9 @@ public static class ContainerEnvironment
 
     /// <summary>Granted thousandths of a core.</summary>
     public const string MilliCores = "YARNISH_MILLI_CORES";
+
+    /// <summary>File that the container may write what it has in hand into, see <see cref="PostMortemPage"/>: the agent reads it when the container has ended.</summary>
+    public const string PostMortem = "YARNISH_POST_MORTEM";
 
     /// <summary>Numbered devices of the container, such as <c>gpu=0,2</c>; not set when it has none.</summary>
     public const string Devices = "YARNISH_DEVICES";

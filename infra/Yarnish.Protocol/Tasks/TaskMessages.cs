@@ -94,6 +94,12 @@ public sealed record LocationsPublished(ShuffleId ShuffleId, int Epoch) : Driver
 /// <param name="Problem">Why it cannot be had, for people; empty when it can.</param>
 public sealed record BlockGiven(string Block, string Problem) : DriverMessage;
 
+/// <summary>All tasks of a barrier stage have come: these go on. Answers <see cref="BarrierArrived"/>.</summary>
+/// <param name="Attempts">Attempts that wait on the receiving executor.</param>
+/// <param name="Round">Which barrier, from 0.</param>
+/// <param name="Messages">What each task said, by partition.</param>
+public sealed record BarrierReleased(IReadOnlyList<TaskAttemptId> Attempts, int Round, IReadOnlyList<string> Messages) : DriverMessage;
+
 /// <summary>A message from an executor to its driver, on the data path.</summary>
 /// <param name="From">The executor and the epoch of its connection.</param>
 public abstract record ExecutorMessage(ExecutorAddress From);
@@ -183,6 +189,13 @@ public sealed record LocationsWanted(ExecutorAddress From, ShuffleId ShuffleId, 
 /// <param name="From">The executor.</param>
 /// <param name="Block">Name of the block.</param>
 public sealed record BlockWanted(ExecutorAddress From, string Block) : ExecutorMessage(From);
+
+/// <summary>A task of a barrier stage waits for the others. Said again until <see cref="BarrierReleased"/> comes; saying it twice does no harm.</summary>
+/// <param name="From">The executor.</param>
+/// <param name="AttemptId">The attempt.</param>
+/// <param name="Round">How many barriers it has passed.</param>
+/// <param name="Message">What it has to say to the others; may be empty.</param>
+public sealed record BarrierArrived(ExecutorAddress From, TaskAttemptId AttemptId, int Round, string Message) : ExecutorMessage(From);
 
 /// <summary>The executor ends by its own will.</summary>
 /// <param name="From">The executor.</param>

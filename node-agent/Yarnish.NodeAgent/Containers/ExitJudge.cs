@@ -28,7 +28,7 @@ internal static class ExitJudge
             (_, { ExitCode: > 128 and <= 128 + 64 }) => (ContainerExitCause.KilledBySignal, $"Signal {SignalName(code - 128)} ended the process, and Yarnish did not send it."),
             _ => (ContainerExitCause.Failed, $"The process ended with code {code}."),
         };
-        return new ContainerExit(cause, code, Diagnostics(what, end.Note, end.StandardErrorTail));
+        return new ContainerExit(cause, code, Diagnostics(what, end.Note, end.StandardErrorTail)) { InHand = end.InHand };
     }
 
     /// <summary>The end of a container that never had a process.</summary>

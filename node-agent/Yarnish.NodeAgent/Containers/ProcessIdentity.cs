@@ -21,6 +21,9 @@ internal sealed record ProcessEnd(int? ExitCode, string StandardErrorTail)
     /// <summary>Set when the kernel killed it for memory: how much it used, for people.</summary>
     public string OutOfMemory { get; init; } = "";
 
+    /// <summary>What its <see cref="Protocol.PostMortemPage"/> says; null when it left none.</summary>
+    public string? InHand { get; init; }
+
     /// <summary>What the agent knows beyond the code, for people.</summary>
     public string Note { get; init; } = "";
 }

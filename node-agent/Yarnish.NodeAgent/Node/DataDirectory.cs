@@ -11,7 +11,7 @@ namespace Yarnish.NodeAgent.Node;
 /// run/c-1-7.gone                    a note of a container that is over
 /// cache/ab/abcd…                    files by SHA-256
 /// apps/&lt;app&gt;/blocks/                blocks of an application: they outlive its containers
-/// apps/&lt;app&gt;/containers/c-1-7/      working directories
+/// apps/&lt;app&gt;/containers/c-1-7/      working directories, and what each had in hand at its end
 /// logs/&lt;app&gt;/c-1-7/stdout …         logs: they outlive the application
 /// trash/                            directories that are being deleted
 /// </code>
@@ -52,6 +52,9 @@ internal sealed class DataDirectory : IDisposable
 
     /// <summary>Working directory of one container.</summary>
     public string Work(ApplicationId application, ContainerId container) => Path.Combine(Container(application, container), "work");
+
+    /// <summary>The <see cref="PostMortemPage"/> of one container.</summary>
+    public string PostMortem(ApplicationId application, ContainerId container) => Path.Combine(Container(application, container), "post-mortem");
 
     /// <summary>Logs of one container.</summary>
     public string ContainerLogs(ApplicationId application, ContainerId container) => Path.Combine(Logs, application.Value, container.Value);

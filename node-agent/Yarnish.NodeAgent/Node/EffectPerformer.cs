@@ -142,10 +142,26 @@ internal sealed class EffectPerformer(
         return new ProcessEnd(code, tail)
         {
             DiskFull = full,
+            InHand = InHand(record),
             OutOfMemory = peak is null
                 ? ""
                 : $"The kernel ended it for using {peak >> 20} MiB of memory; it was granted {record.Resources.MemoryBytes >> 20} MiB: ask for more memory per container, or give each fewer slots.",
         };
+    }
+
+    // Written by the container, so it may be anything, or nothing.
+    private string? InHand(ContainerRecord record)
+    {
+        try
+        {
+            using var file = new FileStream(directory.PostMortem(record.ApplicationId, record.ContainerId), FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+            var page = new byte[PostMortemPage.LengthOf(PostMortemPage.MaximumSlots)];
+            return PostMortemPage.Read(page.AsSpan(0, file.ReadAtLeast(page, page.Length, throwOnEndOfStream: false)));
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return null;
+        }
     }
 
     /// <summary>Waits until nothing runs beside the loop any more.</summary>

@@ -98,6 +98,7 @@ internal sealed class ContainerLauncher
         environment[ContainerEnvironment.NodeId] = _options.NodeId;
         environment[ContainerEnvironment.NodeUrl] = nodeUrl;
         environment[ContainerEnvironment.BlockDirectory] = _directory.Blocks(launch.ApplicationId);
+        environment[ContainerEnvironment.PostMortem] = _directory.PostMortem(launch.ApplicationId, launch.ContainerId);
         environment[ContainerEnvironment.MemoryBytes] = launch.Resources.MemoryBytes.ToString(CultureInfo.InvariantCulture);
         environment[ContainerEnvironment.MilliCores] = launch.Resources.MilliCores.ToString(CultureInfo.InvariantCulture);
         if (launch.Devices is { Length: > 0 } devices)

@@ -44,6 +44,20 @@ public sealed class ContainerProcessTests
     }
 
     [Fact]
+    public async Task What_a_container_had_in_hand_at_its_end_is_handed_on()
+    {
+        await using var given = await GivenAgent.StartAsync();
+
+        var noted = await given.ExitAsync(await given.LaunchAsync(given.Shell(@"printf 'YARNPM01\021\000\000\000\000\000\000\000\000\000\000\000\000\000\000\000\005\001\000\000\000\000\000\000' > $YARNISH_POST_MORTEM; kill -KILL $$")));
+        var none = await given.ExitAsync(await given.LaunchAsync(given.Shell("kill -KILL $$")));
+        var rubbish = await given.ExitAsync(await given.LaunchAsync(given.Shell("head -c 100000 /dev/urandom > $YARNISH_POST_MORTEM; exit 1")));
+
+        Assert.Equal((ContainerExitCause.KilledBySignal, 137, "17 261"), (noted.Cause, noted.ExitCode, noted.InHand));
+        Assert.Null(none.InHand);
+        Assert.Null(rubbish.InHand);
+    }
+
+    [Fact]
     public async Task A_container_that_ends_on_SIGTERM_is_not_killed()
     {
         await using var given = await GivenAgent.StartAsync();

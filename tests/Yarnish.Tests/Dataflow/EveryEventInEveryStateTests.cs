@@ -56,6 +56,7 @@ public sealed class EveryEventInEveryStateTests
         ["beat"] = static _ => new ExecutorAlive(new ExecutorAddress(new ExecutorId("a"), 1), [], 0),
         ["beat of a stranger"] = static _ => new ExecutorAlive(new ExecutorAddress(new ExecutorId("q"), 1), [], 0),
         ["beat of the future"] = static _ => new ExecutorAlive(new ExecutorAddress(new ExecutorId("a"), 9), [], 0),
+        ["barrier reached"] = static _ => new BarrierReached(new ExecutorAddress(new ExecutorId("a"), 1), new TaskAttemptId(1), 0, ""),
         ["executor lost by itself"] = static _ => new ExecutorLost(new ExecutorId("a"), ContainerExitCause.Failed, "exit 1"),
         ["executor preempted"] = static _ => new ExecutorLost(new ExecutorId("b"), ContainerExitCause.Preempted, "taken"),
         ["stranger lost"] = static _ => new ExecutorLost(new ExecutorId("q"), ContainerExitCause.Failed, "?"),

@@ -201,6 +201,11 @@ internal sealed class World
                 : null,
         };
 
+    /// <summary>A task of a barrier stage comes to a barrier.</summary>
+    public World Meet(int stage, int partition, int round, string message = "") => Meet(Find(stage, partition), round, message);
+
+    public World Meet(SentTask task, int round, string message = "") => Apply(new BarrierReached(Address(task.Executor), new TaskAttemptId(task.Attempt), round, message));
+
     // ── What is asked.
 
     public SentTask Find(int stage, int partition) =>

@@ -26,6 +26,8 @@ public sealed class WireGoldenTests
         ["shutdown-executor"] = new ShutdownExecutor("done"),
         ["block-given"] = new BlockGiven("broadcast-3-0", "Broadcast 3 was disposed."),
         ["locations-published"] = new LocationsPublished(new(4), 2),
+        ["barrier-released"] = new BarrierReleased([new(17), new(18)], 3, ["a:1", "", "ü"]),
+        ["barrier-arrived"] = new BarrierArrived(From, new(17), 3, "a:1"),
         ["executor-hello"] = new ExecutorHello(From, new("n1"), "http://n1:8000", 2, [new(17)], [new(15), new(16)]) { ProcessId = 4711, Host = "n1" },
         ["executor-beat"] = new ExecutorBeat(From, 12, [new(17)], 3, 123456),
         ["block-wanted"] = new BlockWanted(From, "broadcast-3-0"),

@@ -79,7 +79,8 @@ internal sealed class WireReader
     private DriverMessage Driver(JsonTextReader json)
     {
         string? type = null, code = null, block = null, trace = "", reason = "";
-        int driverEpoch = 0, stage = 0, stageAttempt = 0, shuffle = 0, epoch = 0;
+        int driverEpoch = 0, stage = 0, stageAttempt = 0, shuffle = 0, epoch = 0, round = 0;
+        List<string> messages = [];
         long settled = 0;
         ReadOnlyMemory<byte> content = default;
         List<TaskAssignment>? tasks = null;
@@ -144,6 +145,12 @@ internal sealed class WireReader
                 case "block":
                     block = Text(json);
                     break;
+                case "round":
+                    round = Integer(json);
+                    break;
+                case "messages":
+                    messages = Texts(json);
+                    break;
                 case "shuffles" when type == "drop-blocks":
                     dropped = [.. Integers(json).Select(static value => new ShuffleId(value))];
                     break;
@@ -176,6 +183,7 @@ internal sealed class WireReader
             "shutdown-executor" => new ShutdownExecutor(reason),
             "locations-published" => new LocationsPublished(new(shuffle), epoch),
             "block-given" => new BlockGiven(Required(block, "block"), reason),
+            "barrier-released" => new BarrierReleased(attempts, round, messages),
             _ => throw new WireFormatException($"A driver sends no message of type '{type}'."),
         };
     }
@@ -183,9 +191,9 @@ internal sealed class WireReader
     private ExecutorMessage Executor(JsonTextReader json)
     {
         string? type = null, executor = null, node = null, block = null;
-        string url = "", host = "", reason = "";
-        int epoch = 0, slots = 0, pid = 0, queued = 0, shuffle = 0;
-        long sequence = 0, memory = 0;
+        string url = "", host = "", reason = "", said = "";
+        int epoch = 0, slots = 0, pid = 0, queued = 0, shuffle = 0, round = 0;
+        long sequence = 0, memory = 0, attempt = 0;
         IReadOnlyList<TaskAttemptId> running = [], finished = [];
         List<TaskReport>? reports = null;
         Expect(json, JsonToken.StartObject);
@@ -229,6 +237,15 @@ internal sealed class WireReader
                 case "shuffle":
                     shuffle = Integer(json);
                     break;
+                case "attempt":
+                    attempt = Long(json);
+                    break;
+                case "round":
+                    round = Integer(json);
+                    break;
+                case "message":
+                    said = Text(json);
+                    break;
                 case "sequence":
                     sequence = Long(json);
                     break;
@@ -261,6 +278,7 @@ internal sealed class WireReader
             "executor-hello" => new ExecutorHello(from, NodeId.Create(Required(node, "node")), url, slots, running, finished) { ProcessId = pid, Host = host },
             "locations-wanted" => new LocationsWanted(from, new(shuffle), checked((int)sequence)),
             "block-wanted" => new BlockWanted(from, Required(block, "block")),
+            "barrier-arrived" => new BarrierArrived(from, new(attempt), round, said),
             "executor-goodbye" => new ExecutorGoodbye(from, reason),
             _ => throw new WireFormatException($"An executor sends no message of type '{type}'."),
         };
@@ -604,6 +622,17 @@ internal sealed class WireReader
             integers.Add(checked((int)value));
         }
         return integers;
+    }
+
+    private static List<string> Texts(JsonTextReader json)
+    {
+        var texts = new List<string>();
+        Expect(json, JsonToken.StartArray);
+        while (Element(json, JsonToken.String))
+        {
+            texts.Add((string)json.Value!);
+        }
+        return texts;
     }
 
     private ReadOnlyMemory<byte> Attachment(long length)

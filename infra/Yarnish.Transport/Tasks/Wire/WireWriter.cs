@@ -106,6 +106,19 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
                 Text(writer, "block", given.Block);
                 Text(writer, "reason", Clip(given.Problem, MaximumMessageLength));
                 break;
+            case BarrierReleased released:
+                Text(writer, "type", "barrier-released");
+                Text(writer, "app", application.Value);
+                Attempts(writer, "attempts", released.Attempts);
+                Number(writer, "round", released.Round);
+                writer.WritePropertyName("messages");
+                writer.WriteStartArray();
+                foreach (var said in released.Messages)
+                {
+                    writer.WriteValue(said);
+                }
+                writer.WriteEndArray();
+                break;
             default:
                 throw new InvalidOperationException($"{message.GetType().Name} has no wire format: add it to WireWriter and WireReader.");
         }
@@ -124,6 +137,7 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
             ExecutorHello => "executor-hello",
             LocationsWanted => "locations-wanted",
             BlockWanted => "block-wanted",
+            BarrierArrived => "barrier-arrived",
             ExecutorGoodbye => "executor-goodbye",
             _ => throw new InvalidOperationException($"{message.GetType().Name} has no wire format: add it to WireWriter and WireReader."),
         });
@@ -163,6 +177,11 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
                 break;
             case BlockWanted wanted:
                 Text(writer, "block", wanted.Block);
+                break;
+            case BarrierArrived arrived:
+                Number(writer, "attempt", arrived.AttemptId.Value);
+                Number(writer, "round", arrived.Round);
+                Text(writer, "message", arrived.Message);
                 break;
             case ExecutorGoodbye goodbye:
                 Text(writer, "reason", goodbye.Reason);
