@@ -11,6 +11,7 @@ internal sealed class ClusterClient : IDisposable
 {
     private readonly ClusterSettings settings;
     private readonly HttpClient http;
+    private readonly HttpClient drivers = new() { MaxResponseContentBufferSize = 16 << 20 };
 
     public ClusterClient(ClusterSettings settings)
     {
@@ -90,6 +91,33 @@ internal sealed class ClusterClient : IDisposable
         }
     }
 
+    /// <summary>Asks the driver of an application for a part of its status; null when it cannot be reached from here, or does not serve it.</summary>
+    public async Task<T?> DriverStatusAsync<T>(ApplicationInfo application, string part, CancellationToken cancellation)
+        where T : class
+    {
+        if (!Uri.TryCreate(application.StatusUrl, UriKind.Absolute, out var url) || url.Scheme is not ("http" or "https"))
+        {
+            return null;
+        }
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limit.CancelAfter(TimeSpan.FromSeconds(3));
+        try
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(url, $"/api/v1/applications/{Uri.EscapeDataString(application.Id.Value)}{part}"));
+            // The token of this application alone: its driver is a program of anybody's, and must not learn that of the cluster.
+            if (ClusterSecret.ApplicationToken(settings.Secret, application.Id) is { Length: > 0 } token)
+            {
+                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+            }
+            using var response = await drivers.SendAsync(request, limit.Token).ConfigureAwait(false);
+            return response.IsSuccessStatusCode ? await response.Content.ReadFromJsonAsync<T>(ProtocolJson.Options, limit.Token).ConfigureAwait(false) : null;
+        }
+        catch (Exception error) when (error is HttpRequestException or JsonException || (error is OperationCanceledException && !cancellation.IsCancellationRequested))
+        {
+            return null;
+        }
+    }
+
     /// <summary>Why the resource manager is not ready, in its own words; empty when it is, or does not say.</summary>
     public async Task<string> NotReadyAsync(CancellationToken cancellation)
     {
@@ -104,7 +132,11 @@ internal sealed class ClusterClient : IDisposable
         }
     }
 
-    public void Dispose() => http.Dispose();
+    public void Dispose()
+    {
+        http.Dispose();
+        drivers.Dispose();
+    }
 
     private static StringContent Yaml(string text) => new(text, System.Text.Encoding.UTF8, "application/yaml");
 

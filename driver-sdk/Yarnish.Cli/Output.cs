@@ -44,9 +44,12 @@ internal static class Output
         var width = fields.Max(field => field.Name.Length) + 1;
         foreach (var (name, value) in fields)
         {
-            Console.Out.WriteLine($"{(name + ":").PadRight(width)} {value}");
+            Console.Out.WriteLine($"{(name + ":").PadRight(width)} {Indent(value, width + 1)}");
         }
     }
+
+    /// <summary>A text of several lines, those after the first moved in.</summary>
+    public static string Indent(string text, int columns) => text.ReplaceLineEndings("\n").TrimEnd('\n').Replace("\n", "\n" + new string(' ', columns), StringComparison.Ordinal);
 
     /// <summary><c>1.4 MiB</c>.</summary>
     public static string Bytes(long bytes) => bytes switch

@@ -15,6 +15,7 @@ var root = new RootCommand("Runs distributed .NET programs on a fleet, and shows
     QueueCommands.Create(),
     PlanCommands.Plan(),
     PlanCommands.WhatIf(),
+    HistoryCommand.Create(),
 };
 
 var parsed = root.Parse(args);

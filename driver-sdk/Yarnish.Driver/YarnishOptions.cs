@@ -117,6 +117,18 @@ public sealed record YarnishOptions
     /// <summary>An executor that was not heard of for so long is lost. Default 10 s, at least 3 s. Key <c>Yarnish:ExecutorTimeout</c> in seconds.</summary>
     public TimeSpan ExecutorTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>
+    /// Where the event log is written, from which <c>yarnish history</c> shows the application later: a directory, in which each application gets one of its own; <c>on</c> for
+    /// <c>~/.yarnish/events</c>; <c>off</c>. Empty (default): on with a cluster, off when embedded. The newest 200 applications and 4 GiB are kept. Key <c>Yarnish:EventLog</c>.
+    /// </summary>
+    public string EventLog { get; set; } = "";
+
+    /// <summary>
+    /// Where the driver serves its status (docs/seeing-it.md): <c>http://127.0.0.1:0</c> is a free port on loopback, <c>http://0.0.0.0:4040</c> one that other machines reach (needs a
+    /// <see cref="Secret"/>); <c>off</c>. Empty (default): a free port on loopback with a cluster, off when embedded. Key <c>Yarnish:StatusUrl</c>.
+    /// </summary>
+    public string StatusUrl { get; set; } = "";
+
     /// <summary>So many executors that end in a row without having said hello fail the jobs that wait for them. Default 6. Key <c>Yarnish:MaximumLaunchFailures</c>.</summary>
     public int MaximumLaunchFailures { get; set; } = 6;
 

@@ -64,6 +64,9 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
     /// <summary>What it has done so far. On a cluster at most two seconds old while jobs run; exact when none does.</summary>
     public ApplicationProgress Progress => runner.Progress;
 
+    /// <summary>Where the driver serves its status, such as <c>http://127.0.0.1:40123</c>; empty when it does not, see <see cref="YarnishOptions.StatusUrl"/>.</summary>
+    public string StatusUrl { get; private init; } = "";
+
     /// <summary>The settings it was opened with; changes have no effect.</summary>
     internal YarnishOptions Options { get; }
 
@@ -95,13 +98,12 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
             var application = NewApplicationId(clock);
             var display = new ProgressDisplay(ProgressDisplay.Settle(options.Progress), Console.Error, ProgressDisplay.TerminalWidth, clock);
             owned.Add(display);
-            var status = StartStatus(application, options, clock);
-            owned.Add(status);
-            var setting = new Setting(application, options, clock, display, status, owned);
+            var status = StartStatus(application, options, clock, display, owned, out var statusUrl);
+            var setting = new Setting(application, options, clock, display, status, statusUrl, owned);
             var runner = options.Address.Length == 0 ? Embed(setting) : await JoinAsync(setting, cancellation).ConfigureAwait(false);
             owned.Add(runner);
             await runner.StartAsync(cancellation).ConfigureAwait(false);
-            var session = new YarnishSession(setting.Application, options, arguments, runner, owned);
+            var session = new YarnishSession(setting.Application, options, arguments, runner, owned) { StatusUrl = statusUrl };
             session.WatchSignals();
             return session;
         }
@@ -114,7 +116,7 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
 
     private static JobRunner Embed(Setting setting)
     {
-        var (application, options, clock, display, status, owned) = setting;
+        var (application, options, clock, display, status, _, owned) = setting;
         var slots = options.ExecutorCores > 0 ? options.ExecutorCores : Environment.ProcessorCount;
         if (display.Enabled)
         {
@@ -129,7 +131,7 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
 
     private static async Task<JobRunner> JoinAsync(Setting setting, CancellationToken cancellation)
     {
-        var (application, options, clock, display, status, owned) = setting;
+        var (application, options, clock, display, status, statusUrl, owned) = setting;
         // Hashing the files needs no cluster: it runs while the resource manager is asked.
         var listing = Task.Run(() => ApplicationFiles.OfThisProgram(cancellation), cancellation);
         var client = new ClusterClient(options.Address, options.Secret, clock);
@@ -151,6 +153,7 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
         {
             Driver = DriverName(),
             TraceParent = traces.ApplicationParent,
+            StatusUrl = statusUrl,
         };
         var fleet = new ClusterFleet(registration, PrepareAsync, options, bus, clock, client.ProbeAsync);
         owned.Add(fleet);
@@ -277,7 +280,7 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
     }
 
     /// <summary>What both kinds of sessions begin with.</summary>
-    private sealed record Setting(ApplicationId Application, YarnishOptions Options, TimeProvider Clock, ProgressDisplay Display, StatusKeeper Status, List<IAsyncDisposable> Owned);
+    private sealed record Setting(ApplicationId Application, YarnishOptions Options, TimeProvider Clock, ProgressDisplay Display, StatusKeeper Status, string StatusUrl, List<IAsyncDisposable> Owned);
 
     private sealed class Disposing(IDisposable inner) : IAsyncDisposable
     {

@@ -66,6 +66,7 @@ public sealed partial class ClusterMachine
         User = Cut(message.User, 128),
         Queue = Cut(message.Queue, 512),
         Driver = Cut(message.Driver, 256),
+        StatusUrl = Cut(message.StatusUrl, 512),
         Groups = message.Groups.IsDefault ? [] : message.Groups.Length <= 64 ? message.Groups : message.Groups[..64],
     };
 

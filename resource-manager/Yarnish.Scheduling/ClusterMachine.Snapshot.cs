@@ -272,6 +272,7 @@ public sealed partial class ClusterMachine
                 StartedAt = At(application.StartedAt),
                 FinishedAt = application.IsOver ? At(application.FinishedAt) : null,
                 Driver = application.Registration.Driver,
+                StatusUrl = application.IsOver ? "" : application.Registration.StatusUrl,
                 Allocated = _state.Types.Unpack(allocated),
                 Containers = application.Containers.Count,
                 Waiting = waiting.ToImmutable(),

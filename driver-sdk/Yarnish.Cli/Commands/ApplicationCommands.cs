@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
 using Yarnish.Protocol;
+using Yarnish.Status;
 
 namespace Yarnish.Cli.Commands;
 
@@ -80,9 +81,32 @@ internal static class ApplicationCommands
             {
                 Console.Out.WriteLine($"Waiting:    {waiting.Outstanding} containers of ask {waiting.AskId}: {waiting.Reason}");
             }
+            await PrintDriverStatusAsync(client, application, cancellation).ConfigureAwait(false);
             return ExitCodes.Success;
         }));
         return command;
+    }
+
+    /// <summary>What the driver says of itself while it runs; where to look when it is over.</summary>
+    private static async Task PrintDriverStatusAsync(ClusterClient client, ApplicationInfo application, CancellationToken cancellation)
+    {
+        if (application.StatusUrl.Length > 0)
+        {
+            Console.Out.WriteLine($"Status:     {application.StatusUrl}/api/v1/applications/{application.Id}");
+            if (await client.DriverStatusAsync<StageInfo[]>(application, "/stages?length=20", cancellation).ConfigureAwait(false) is { } stages)
+            {
+                Console.Out.WriteLine();
+                StatusText.PrintStages(stages, DateTimeOffset.UtcNow);
+            }
+            else
+            {
+                Console.Out.WriteLine("            (not reachable from here: ask on the driver's machine, or let it listen elsewhere with Yarnish:StatusUrl)");
+            }
+        }
+        else if (Directory.Exists(EventLogs.DirectoryOf(EventLogs.DefaultDirectory, application.Id)))
+        {
+            Console.Out.WriteLine($"History:    yarnish history {application.Id}");
+        }
     }
 
     private static Command Why()

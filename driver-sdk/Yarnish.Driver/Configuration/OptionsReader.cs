@@ -1,6 +1,7 @@
 using System.Collections;
 using System.Globalization;
 using Microsoft.Extensions.Configuration;
+using Yarnish.Status;
 
 namespace Yarnish.Configuration;
 
@@ -30,6 +31,8 @@ internal static class OptionsReader
         ["MaximumTaskFailures"] = (options, text) => options.MaximumTaskFailures = ParseCount(text),
         ["MaximumStageAttempts"] = (options, text) => options.MaximumStageAttempts = ParseCount(text),
         ["MaximumResultBytes"] = (options, text) => options.MaximumResultBytes = ParseBytes(text),
+        ["EventLog"] = (options, text) => options.EventLog = text,
+        ["StatusUrl"] = (options, text) => options.StatusUrl = text,
         ["MaximumLaunchFailures"] = (options, text) => options.MaximumLaunchFailures = ParseCount(text),
         ["ExecutorTimeout"] = (options, text) => options.ExecutorTimeout = ParseSeconds(text),
         ["BrokerTimeout"] = (options, text) => options.BrokerTimeout = ParseSeconds(text),
@@ -91,6 +94,7 @@ internal static class OptionsReader
         Require(options.Parallelism is >= 0 and <= 1_000_000, "Parallelism", $"{options.Parallelism}", "0 to 1,000,000");
         Require(options.MaximumTaskFailures is >= 1 and <= 255, "MaximumTaskFailures", $"{options.MaximumTaskFailures}", "1 to 255");
         Require(options.MaximumStageAttempts >= 1, "MaximumStageAttempts", $"{options.MaximumStageAttempts}", "at least 1");
+        Require(IsStatusUrl(options.StatusUrl), "StatusUrl", $"'{options.StatusUrl}'", "off, or a URL such as http://127.0.0.1:0");
         Require(options.MaximumLaunchFailures >= 1, "MaximumLaunchFailures", $"{options.MaximumLaunchFailures}", "at least 1");
         Require(options.MaximumResultBytes >= 1 << 20, "MaximumResultBytes", $"{options.MaximumResultBytes} bytes", "at least 1 MiB");
         Require(options.ExecutorTimeout >= TimeSpan.FromSeconds(3), "ExecutorTimeout", $"{options.ExecutorTimeout.TotalSeconds} s", "at least 3 s: an executor beats every 2 s");
@@ -116,6 +120,18 @@ internal static class OptionsReader
             "Address",
             $"'{options.Address}'",
             "the base URL of a resource manager, such as http://rm:8088");
+    }
+
+    private static bool IsStatusUrl(string url)
+    {
+        try
+        {
+            return url is "" or "off" || StatusServer.Parse(url).Port >= 0;
+        }
+        catch (ArgumentException)
+        {
+            return false;
+        }
     }
 
     private static YarnishConnectException Wrong(string what, string why, string cure, Exception? inner = null) =>

@@ -20,6 +20,9 @@ public sealed record RegisterApplication(ApplicationId ApplicationId, string Nam
 
     /// <summary>W3C trace context of the application span; empty when not traced.</summary>
     public string TraceParent { get; init; } = "";
+
+    /// <summary>Where the driver serves its status; empty when it does not.</summary>
+    public string StatusUrl { get; init; } = "";
 }
 
 /// <summary>Driver → resource manager, every 2 seconds: proof of life and a summary for people.</summary>

@@ -111,6 +111,9 @@ public sealed record ApplicationInfo
     /// <summary>Host and process of its driver.</summary>
     public required string Driver { get; init; }
 
+    /// <summary>Where its driver serves <c>/api/v1/applications/{id}</c>; empty when it does not. On loopback unless the application says otherwise.</summary>
+    public string StatusUrl { get; init; } = "";
+
     /// <summary>What it is granted.</summary>
     public required Resources Allocated { get; init; }
 

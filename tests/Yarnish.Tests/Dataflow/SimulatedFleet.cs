@@ -53,6 +53,9 @@ internal sealed class SimulatedFleet
 
     public string Log => _log?.ToString() ?? "";
 
+    /// <summary>Sees each event before the machine, and each effect before it is carried out.</summary>
+    public Action<object, DateTimeOffset>? Watch { get; init; }
+
     /// <summary>Faults that happened, by kind.</summary>
     public SortedDictionary<string, int> Faults { get; } = new(StringComparer.Ordinal);
 
@@ -123,12 +126,14 @@ internal sealed class SimulatedFleet
     private void Apply(JobEvent happened)
     {
         var effects = new List<JobEffect>();
+        Watch?.Invoke(happened, Start.AddTicks(_now));
         _machine.Apply(happened, Start.AddTicks(_now), effects);
         _machine.AssertConsistent();
         _log?.AppendLine(CultureInfo.InvariantCulture, $"{_now} {happened.GetType().Name}");
         foreach (var effect in effects)
         {
             _log?.AppendLine(CultureInfo.InvariantCulture, $"  {(effect is SendTasks send ? $"{send.To} {send.StageId}.{send.StageAttempt} {string.Join(' ', send.Tasks)}" : effect.GetType().Name)}");
+            Watch?.Invoke(effect, Start.AddTicks(_now));
             Carry(effect);
         }
         if (_machine.NextWake is { } wake && (wake - Start).Ticks < _wakeAt)
