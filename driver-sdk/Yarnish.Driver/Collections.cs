@@ -41,20 +41,6 @@ internal static class Collections
         return new Rdd<T>(runner, new LineageNode { Operator = new RangeOperator<T>(start, count, parts), Partitions = parts, Label = nameof(Range), CallSite = callSite });
     }
 
-    /// <summary>The lines of text files.</summary>
-    public static Rdd<string> ReadText(IJobRunner runner, IEnumerable<string> paths, int? minimumPartitions, string callSite)
-    {
-        var partitions = TextFiles.Pack(TextFiles.Find(paths), Positive(minimumPartitions) ?? Math.Max(runner.DefaultPartitions, 1));
-        return new Rdd<string>(runner, new LineageNode
-        {
-            Operator = new TextOperator(),
-            Partitions = partitions.Count,
-            Label = nameof(ReadText),
-            CallSite = callSite,
-            Input = partition => FileSplit.ToBytes(partitions[partition]),
-        });
-    }
-
     private static int? Positive(int? partitions, [CallerArgumentExpression(nameof(partitions))] string name = "")
     {
         if (partitions is { } wanted)

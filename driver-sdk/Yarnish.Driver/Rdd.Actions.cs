@@ -135,36 +135,6 @@ public partial class Rdd<T>
         return RunAsync(new ForEachPartitionAction<T>(null, action), Name(file, line), null, static (_, _) => { }, cancellation);
     }
 
-    /// <summary>
-    /// Writes each row as a line of UTF-8 into <c>part-00000</c>, <c>part-00001</c>, … of a new directory, and <c>_SUCCESS</c> when all are there. Each partition is committed
-    /// once, whatever was tried twice. On a fleet the directory must be on storage that every node and the driver see.
-    /// </summary>
-    /// <exception cref="IOException">The directory exists already and is not empty.</exception>
-    public async Task SaveAsTextAsync(string directory, CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
-    {
-        ArgumentException.ThrowIfNullOrEmpty(directory);
-        var full = Path.GetFullPath(directory);
-        if (File.Exists(full) || (Directory.Exists(full) && Directory.EnumerateFileSystemEntries(full).Any()))
-        {
-            throw new IOException($"SaveAsText: '{full}' exists already and is not empty. Nothing was written; delete it or choose another directory.");
-        }
-        Directory.CreateDirectory(full);
-        try
-        {
-            await RunAsync(new SaveTextAction<T>(full), Name(file, line), null, (partition, result) =>
-                File.Move(Path.Combine(full, Rows.FromBytes<string>(result)), Path.Combine(full, SaveTextAction<T>.FileName(partition)), overwrite: true), cancellation).ConfigureAwait(false);
-        }
-        finally
-        {
-            // Attempts that lost or were cancelled leave their temporary files.
-            foreach (var left in Directory.EnumerateFiles(full, ".part-*.tmp"))
-            {
-                File.Delete(left);
-            }
-        }
-        await File.WriteAllBytesAsync(Path.Combine(full, "_SUCCESS"), [], cancellation).ConfigureAwait(false);
-    }
-
     /// <summary>The first rows in the order of the partitions.</summary>
     private protected virtual async Task<T[]> TakeRowsAsync(int count, string name, CancellationToken cancellation)
     {

@@ -24,22 +24,4 @@ public sealed partial class YarnishSession
     public Rdd<T> Range<T>(T start, long count, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
         where T : INumber<T> =>
         Collections.Range(Runner, start, count, partitions, SourceLocation.Of(file, line));
-
-    /// <summary>The lines of text files, UTF-8. Big files are split; files ending in <c>.gz</c> are unpacked.</summary>
-    /// <param name="path">A file, a folder, or a glob such as <c>logs/**/*.txt</c>, as the executors see it.</param>
-    /// <param name="minPartitions">At least so many partitions, as far as the files can be split; null for the session's parallelism.</param>
-    /// <param name="file">Filled in by the compiler.</param>
-    /// <param name="line">Filled in by the compiler.</param>
-    /// <exception cref="FileNotFoundException">Nothing is there.</exception>
-    public Rdd<string> ReadText(string path, int? minPartitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
-        Collections.ReadText(Runner, [path], minPartitions, SourceLocation.Of(file, line));
-
-    /// <summary>The lines of several text files, folders or globs.</summary>
-    /// <param name="paths">See <see cref="ReadText(string, int?, string, int)"/>.</param>
-    /// <param name="minPartitions">At least so many partitions, as far as the files can be split; null for the session's parallelism.</param>
-    /// <param name="file">Filled in by the compiler.</param>
-    /// <param name="line">Filled in by the compiler.</param>
-    /// <exception cref="FileNotFoundException">Nothing is there.</exception>
-    public Rdd<string> ReadText(IEnumerable<string> paths, int? minPartitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
-        Collections.ReadText(Runner, paths, minPartitions, SourceLocation.Of(file, line));
 }

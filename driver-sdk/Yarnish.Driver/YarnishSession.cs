@@ -77,7 +77,7 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
     /// <param name="arguments">Arguments of the program: settings among them are taken, see <see cref="YarnishOptions"/>; the rest is <see cref="Arguments"/>.</param>
     public static YarnishSessionBuilder CreateBuilder(params string[] arguments)
     {
-        Sources.TextOperator.CountTruncatedAsDamaged();
+        Sources.CompressedFiles.CountTruncatedAsDamaged();
         return new(arguments ?? []);
     }
 

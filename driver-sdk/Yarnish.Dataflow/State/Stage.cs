@@ -256,6 +256,7 @@ internal sealed class StageFigures
     private long _shuffleReadRemote;
     private long _fetchWait;
     private long _spill;
+    private long _skipped;
 
     public Histogram Run { get; } = new();
 
@@ -287,6 +288,7 @@ internal sealed class StageFigures
         ShuffleReadRemoteBytes = _shuffleReadRemote,
         ShuffleFetchWaitMicroseconds = _fetchWait,
         SpillBytes = _spill,
+        SkippedRows = _skipped,
     };
 
     public void Add(TaskMetrics metrics, long wallMicroseconds)
@@ -314,6 +316,7 @@ internal sealed class StageFigures
         _shuffleReadRemote += metrics.ShuffleReadRemoteBytes;
         _fetchWait += metrics.ShuffleFetchWaitMicroseconds;
         _spill += metrics.SpillBytes;
+        _skipped += metrics.SkippedRows;
         var read = metrics.ShuffleReadLocalBytes + metrics.ShuffleReadRemoteBytes;
         if (read > 0 || ShuffleRead is not null)
         {

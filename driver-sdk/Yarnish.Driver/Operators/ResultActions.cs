@@ -1,7 +1,5 @@
 using System.Buffers;
 using System.Buffers.Binary;
-using System.Globalization;
-using System.Text;
 using Yarnish.Executor;
 using Yarnish.Serialization;
 
@@ -137,46 +135,6 @@ internal sealed class ForEachPartitionAction<T>(Action<IEnumerable<T>>? action, 
         action?.Invoke(rows);
         // The slot's thread is the task's own; nothing else runs on it, so waiting blocks nobody.
         asyncAction?.Invoke(rows).GetAwaiter().GetResult();
-    }
-}
-
-/// <summary>
-/// Writes the rows as lines of a text file under a temporary name that carries the attempt; the driver renames the file of the attempt it accepts, so each partition is
-/// committed once, whatever ran twice.
-/// </summary>
-internal sealed class SaveTextAction<T>(string directory) : ResultAction<T>
-{
-    private readonly string directory = directory;
-
-    /// <summary>Name of the file of a partition.</summary>
-    public static string FileName(int partition) => string.Create(CultureInfo.InvariantCulture, $"part-{partition:D5}");
-
-    public override void Run(IEnumerable<T> rows, TaskRuntime task, IBufferWriter<byte> result)
-    {
-        Directory.CreateDirectory(directory);
-        var name = string.Create(CultureInfo.InvariantCulture, $".{FileName(task.Context.Partition)}.{task.Context.AttemptId.Value}.tmp");
-        var path = Path.Combine(directory, name);
-        try
-        {
-            using (var file = new FileStream(path, FileMode.Create, FileAccess.Write, FileShare.None, 1 << 16))
-            using (var text = new StreamWriter(file, new UTF8Encoding(encoderShouldEmitUTF8Identifier: false)) { NewLine = "\n" })
-            {
-                foreach (var row in rows)
-                {
-                    text.WriteLine(row is IFormattable formattable ? formattable.ToString(null, CultureInfo.InvariantCulture) : row?.ToString());
-                    task.Counters.OutputRows++;
-                }
-                text.Flush();
-                file.Flush(flushToDisk: true);
-                task.Counters.OutputBytes += file.Length;
-            }
-        }
-        catch
-        {
-            File.Delete(path);
-            throw;
-        }
-        RowFormats.For<string>().Write(result, name);
     }
 }
 

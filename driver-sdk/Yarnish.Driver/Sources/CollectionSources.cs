@@ -30,33 +30,3 @@ internal sealed class RangeOperator<T>(T start, long count, int partitions) : Op
         }
     }
 }
-
-/// <summary>One split of a file.</summary>
-/// <param name="Path">Full path.</param>
-/// <param name="Offset">First byte.</param>
-/// <param name="Length">Bytes; negative means to the end, for files that cannot be split.</param>
-internal readonly record struct FileSplit(string Path, long Offset, long Length)
-{
-    public static byte[] ToBytes(IReadOnlyList<FileSplit> splits)
-    {
-        using var buffer = new MemoryStream();
-        using var writer = new BinaryWriter(buffer);
-        foreach (var split in splits)
-        {
-            writer.Write(split.Path);
-            writer.Write(split.Offset);
-            writer.Write(split.Length);
-        }
-        writer.Flush();
-        return buffer.ToArray();
-    }
-
-    public static IEnumerable<FileSplit> FromBytes(ReadOnlyMemory<byte> bytes)
-    {
-        var reader = new BinaryReader(new MemoryStream(bytes.ToArray(), writable: false));
-        while (reader.BaseStream.Position < reader.BaseStream.Length)
-        {
-            yield return new FileSplit(reader.ReadString(), reader.ReadInt64(), reader.ReadInt64());
-        }
-    }
-}

@@ -33,6 +33,7 @@ internal sealed record TaskFigure(string Name, Func<TaskMetrics, long> Read)
         new("shuffleReadRemoteBytes", static metrics => metrics.ShuffleReadRemoteBytes),
         new("shuffleFetchWaitMicroseconds", static metrics => metrics.ShuffleFetchWaitMicroseconds),
         new("spillBytes", static metrics => metrics.SpillBytes),
+        new("skippedRows", static metrics => metrics.SkippedRows),
     ];
 
     /// <summary>The figures as metrics; same order as <see cref="All"/>.</summary>
@@ -55,6 +56,7 @@ internal sealed record TaskFigure(string Name, Func<TaskMetrics, long> Read)
         ShuffleReadRemoteBytes = values[14],
         ShuffleFetchWaitMicroseconds = values[15],
         SpillBytes = values[16],
+        SkippedRows = values[17],
     };
 
     /// <summary>Spent between driver and executor: what is left of the wall time when the executor's own times are taken off.</summary>

@@ -145,6 +145,9 @@ public sealed class TaskCounters
     /// <summary>Bytes read from sources.</summary>
     public long InputBytes { get; set; }
 
+    /// <summary>Malformed rows of sources that were left out, as the program wanted.</summary>
+    public long SkippedRows { get; set; }
+
     /// <summary>Rows written to sinks.</summary>
     public long OutputRows { get; set; }
 

@@ -200,6 +200,7 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
             DeserializeMicroseconds = Counters.DeserializeMicroseconds,
             GarbageCollectionMicroseconds = pauseMicroseconds,
             InputRows = Counters.InputRows + Context.InputRows,
+            SkippedRows = Counters.SkippedRows,
             InputBytes = Counters.InputBytes + Context.InputBytes,
             OutputRows = Counters.OutputRows + Context.OutputRows,
             OutputBytes = Counters.OutputBytes + Context.OutputBytes,

@@ -56,4 +56,7 @@ public sealed record TaskMetrics
 
     /// <summary>Bytes spilled to disk because memory was short.</summary>
     public long SpillBytes { get; init; }
+
+    /// <summary>Malformed rows of sources that were left out, as the program wanted.</summary>
+    public long SkippedRows { get; init; }
 }

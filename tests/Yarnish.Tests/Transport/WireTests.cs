@@ -37,11 +37,11 @@ public sealed class WireTests
         Text.Select(text => (TaskEnd)new TaskCodeMissing(text)),
         Gen.Select(Id, Gen.Enum<ContainerExitCause>(), Gen.Bool, Text, (id, cause, by, text) => (TaskEnd)new TaskExecutorLost(new(id), cause, by, text)));
 
-    private static readonly Gen<TaskMetrics> Metrics = Gen.OneOf(Gen.Const(0L), Gen.Long).Array[17].Select(v => new TaskMetrics
+    private static readonly Gen<TaskMetrics> Metrics = Gen.OneOf(Gen.Const(0L), Gen.Long).Array[18].Select(v => new TaskMetrics
     {
         RunMicroseconds = v[0], QueueMicroseconds = v[1], DeserializeMicroseconds = v[2], GarbageCollectionMicroseconds = v[3], InputRows = v[4], InputBytes = v[5],
         OutputRows = v[6], OutputBytes = v[7], ResultBytes = v[8], ShuffleWriteRows = v[9], ShuffleWriteBytes = v[10], ShuffleWriteMicroseconds = v[11],
-        ShuffleReadRows = v[12], ShuffleReadLocalBytes = v[13], ShuffleReadRemoteBytes = v[14], ShuffleFetchWaitMicroseconds = v[15], SpillBytes = v[16],
+        ShuffleReadRows = v[12], ShuffleReadLocalBytes = v[13], ShuffleReadRemoteBytes = v[14], ShuffleFetchWaitMicroseconds = v[15], SpillBytes = v[16], SkippedRows = v[17],
     });
 
     private static readonly Gen<MapOutput?> Map = Gen.OneOf(

@@ -488,7 +488,7 @@ internal sealed class WireReader
 
     private static TaskMetrics Metrics(JsonTextReader json)
     {
-        Span<long> values = stackalloc long[17];
+        Span<long> values = stackalloc long[18];
         values.Clear();
         var count = 0;
         Expect(json, JsonToken.StartArray);
@@ -519,6 +519,7 @@ internal sealed class WireReader
             ShuffleReadRemoteBytes = values[14],
             ShuffleFetchWaitMicroseconds = values[15],
             SpillBytes = values[16],
+            SkippedRows = values[17],
         };
     }
 

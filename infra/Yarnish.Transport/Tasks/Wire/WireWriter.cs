@@ -397,7 +397,7 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
             metrics.RunMicroseconds, metrics.QueueMicroseconds, metrics.ResultBytes, metrics.DeserializeMicroseconds, metrics.GarbageCollectionMicroseconds,
             metrics.InputRows, metrics.InputBytes, metrics.OutputRows, metrics.OutputBytes, metrics.ShuffleWriteRows, metrics.ShuffleWriteBytes,
             metrics.ShuffleWriteMicroseconds, metrics.ShuffleReadRows, metrics.ShuffleReadLocalBytes, metrics.ShuffleReadRemoteBytes,
-            metrics.ShuffleFetchWaitMicroseconds, metrics.SpillBytes,
+            metrics.ShuffleFetchWaitMicroseconds, metrics.SpillBytes, metrics.SkippedRows,
         ];
         var count = values.TrimEnd(0L).Length;
         if (count == 0)

@@ -1,0 +1,20 @@
+namespace Yarnish;
+
+/// <summary>How CSV files are written: RFC 4180 with these choices, UTF-8.</summary>
+public sealed record CsvOptions
+{
+    /// <summary>Between fields; default <c>,</c>.</summary>
+    public char Separator { get; init; } = ',';
+
+    /// <summary>Whether each file begins with the names of its columns; default true. Without it columns are told apart by their order.</summary>
+    public bool HasHeader { get; init; } = true;
+
+    /// <summary>
+    /// Whether quoted fields may contain line breaks; default true. Then nobody can tell in the middle of a file where a row begins, so each file is read by one task. Say false for big
+    /// files without such fields, and they are split among tasks; a line break in quotes is then a malformed row, never a wrong one.
+    /// </summary>
+    public bool MultilineFields { get; init; } = true;
+
+    /// <summary>Longest row, in bytes; default 16 MiB. Longer ones fail the task: mostly a quote was never closed.</summary>
+    public int MaximumRowBytes { get; init; } = 16 << 20;
+}
