@@ -16,44 +16,6 @@ public partial class Rdd<T>
         return Decode(parts);
     }
 
-    /// <summary>
-    /// Streams all rows in the order of the partitions, whatever their number: one partition is fetched while the one before is read, so the driver holds two at a time, and a slow
-    /// reader slows the job down instead of filling its memory.
-    /// </summary>
-    /// <remarks>Each partition is a job of its own: persist what is costly to compute.</remarks>
-    /// <exception cref="YarnishJobException">A task failed for good.</exception>
-    public async IAsyncEnumerable<T> ToAsyncEnumerable(
-        [EnumeratorCancellation] CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
-    {
-        var name = Name(file, line);
-        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        var next = Partitions > 0 ? PartAsync(0) : null;
-        try
-        {
-            for (var partition = 0; partition < Partitions; partition++)
-            {
-                var part = await next!.ConfigureAwait(false);
-                next = partition + 1 < Partitions ? PartAsync(partition + 1) : null;
-                foreach (var row in RowFormats.For<T>().Read(part))
-                {
-                    yield return row;
-                }
-            }
-        }
-        finally
-        {
-            // A reader that leaves early wants no more of it.
-            await stop.CancelAsync().ConfigureAwait(false);
-            if (next is not null)
-            {
-                await next.ContinueWith(static _ => { }, CancellationToken.None, TaskContinuationOptions.ExecuteSynchronously, TaskScheduler.Default).ConfigureAwait(false);
-            }
-        }
-
-        async Task<ReadOnlyMemory<byte>> PartAsync(int partition) =>
-            (await PartsAsync(new CollectAction<T>(), name, [partition], stop.Token).ConfigureAwait(false))[0];
-    }
-
     /// <summary>How many rows there are.</summary>
     public async Task<long> CountAsync(CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {

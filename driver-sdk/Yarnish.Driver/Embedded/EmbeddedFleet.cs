@@ -60,6 +60,9 @@ internal sealed class EmbeddedFleet : IExecutorFleet
     /// <summary>How code gets to the executor.</summary>
     public ICodeCarrier Carrier { get; }
 
+    /// <summary>Where its blocks are.</summary>
+    internal string BlockDirectory => directory.Path;
+
     /// <inheritdoc/>
     public bool IsRemote => false;
 

@@ -1,3 +1,4 @@
+using Yarnish.Blocks;
 using Yarnish.Executor;
 using Yarnish.Protocol;
 
@@ -74,6 +75,9 @@ internal interface IJobRunner
     /// <exception cref="YarnishJobException">The job failed.</exception>
     /// <exception cref="OperationCanceledException">It was cancelled.</exception>
     Task RunAsync(JobPlan plan, CancellationToken cancellation);
+
+    /// <summary>Reads a named block from the node of an executor, also of one that has gone.</summary>
+    Task<byte[]> ReadBlockAsync(ExecutorId executor, BlockId block, CancellationToken cancellation);
 
     /// <summary>Forgets the blocks of a persisted collection everywhere.</summary>
     void Unpersist(int collection);

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Yarnish.Blocks;
 using Yarnish.Dataflow;
 using Yarnish.Protocol;
@@ -18,6 +19,7 @@ internal sealed partial class JobRunner
 
     private readonly Dictionary<ExecutorId, ExecutorHello> executors = [];
     private readonly Dictionary<NodeId, string> nodeUrls = [];
+    private readonly ConcurrentDictionary<ExecutorId, string> blockUrls = new();
     private readonly SemaphoreSlim fetches = new(MaximumFetches);
 
     private void Handle(DriverLinkEvent happened, DateTimeOffset now)
@@ -187,6 +189,7 @@ internal sealed partial class JobRunner
         }
         executors[hello.From.ExecutorId] = hello;
         nodeUrls[hello.NodeId] = hello.NodeUrl;
+        blockUrls[hello.From.ExecutorId] = hello.NodeUrl;
         liveSlots = executors.Values.Sum(static executor => executor.Slots);
         outbox.Send(hello.From, new DriverAlive(DriverEpoch));
         Tell(ExecutorJoined.From(hello), now);

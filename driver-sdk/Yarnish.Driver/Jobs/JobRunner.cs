@@ -231,6 +231,9 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     }
 
     /// <inheritdoc/>
+    public Task<byte[]> ReadBlockAsync(ExecutorId executor, BlockId block, CancellationToken cancellation) => readBlock(blockUrls.GetValueOrDefault(executor, ""), block, cancellation);
+
+    /// <inheritdoc/>
     public void Unpersist(int collection) => PostSoon(new UnpersistRequest(collection));
 
     /// <inheritdoc/>
