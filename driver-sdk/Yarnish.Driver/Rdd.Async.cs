@@ -6,7 +6,7 @@ namespace Yarnish;
 
 /// <content>
 /// Steps with asynchronous functions, for work that waits: calls to services, databases, disks. They are lazy like all steps, in spite of their names. Functions may run ahead of what is read, by
-/// no more than the parallelism; one that fails cancels the others of its partition and fails the task. Take what you need of <c>TaskContext.Current</c> before the first <c>await</c>.
+/// no more than the parallelism; one that fails cancels the others of its partition and fails the task.
 /// </content>
 public partial class Rdd<T>
 {

@@ -12,7 +12,7 @@ public partial class Rdd<T>
     private const int MaximumLosses = 3;
 
     /// <summary>
-    /// Streams all rows in the order of the partitions, whatever their number and size: one partition is computed while the one before is read, and of a large one pieces of some 4 MiB wait on the disk of
+    /// Streams all rows in the order of the partitions, whatever their number and size: one partition is computed while the one before is read, and of a large one pieces of some 2 MiB wait on the disk of
     /// its node until they are fetched, one ahead of the reader. The driver holds a few of them; a slow reader slows the jobs down instead of filling its memory.
     /// </summary>
     /// <remarks>Each partition is a job of its own: persist what is costly to compute.</remarks>

@@ -15,7 +15,7 @@ namespace Yarnish.Operators;
 internal sealed class StreamAction<T>(int collection) : ResultAction<T>
 {
     /// <summary>A piece ends with the row that reaches so many bytes.</summary>
-    private const int PieceBytes = 4 << 20;
+    private const int PieceBytes = 2 << 20;
 
     private readonly int collection = collection;
 
@@ -24,18 +24,17 @@ internal sealed class StreamAction<T>(int collection) : ResultAction<T>
         var format = RowFormats.For<T>();
         var piece = new ArrayBufferWriter<byte>();
         var pieces = 0;
-        // Two attempts on one node must not mix their pieces: their rows may differ in order.
-        var first = (int)(task.Context.AttemptId.Value & 0x3ff) << 20;
+        var part = new StreamedPart(collection, task.Context.ExecutorId, StreamedPart.TryOf(task.Context), 0, default);
         foreach (var row in rows)
         {
             format.Write(piece, row);
             if (piece.WrittenCount >= PieceBytes)
             {
-                Keep(task, first + pieces++, piece.WrittenSpan.ToArray());
+                Keep(task, part.NumberOf(pieces++), piece.WrittenSpan.ToArray());
                 piece.ResetWrittenCount();
             }
         }
-        new StreamedPart(collection, task.Context.ExecutorId, first, pieces, default).Write(result);
+        (part with { Pieces = pieces }).Write(result);
         result.Write(piece.WrittenSpan);
     }
 
@@ -54,18 +53,21 @@ internal sealed class StreamAction<T>(int collection) : ResultAction<T>
 /// <summary>What came back of a partition that is streamed.</summary>
 /// <param name="Collection">Under which number its pieces are kept.</param>
 /// <param name="ExecutorId">On whose node.</param>
-/// <param name="First">Number of the first piece.</param>
+/// <param name="Try">Which attempt wrote them: two on one node must not mix their pieces, for their rows may differ in order.</param>
 /// <param name="Pieces">How many there are.</param>
 /// <param name="Rest">The rows behind the last piece.</param>
-internal sealed record StreamedPart(int Collection, ExecutorId ExecutorId, int First, int Pieces, ReadOnlyMemory<byte> Rest)
+internal sealed record StreamedPart(int Collection, ExecutorId ExecutorId, int Try, int Pieces, ReadOnlyMemory<byte> Rest)
 {
     private const int HeaderLength = 3 * sizeof(int);
 
-    /// <summary>Everything but the rest: first piece, pieces, length of the executor's id (4 bytes each, little-endian), the id.</summary>
+    /// <summary>Stage attempts, and attempts of the task in each, that are told apart. Few: the driver keeps a table of the partitions of a collection, by their numbers.</summary>
+    private const int StageTries = 4, TaskTries = 8;
+
+    /// <summary>Everything but the rest: try, pieces, length of the executor's id (4 bytes each, little-endian), the id.</summary>
     public void Write(IBufferWriter<byte> output)
     {
         var header = output.GetSpan(HeaderLength);
-        BinaryPrimitives.WriteInt32LittleEndian(header, First);
+        BinaryPrimitives.WriteInt32LittleEndian(header, Try);
         BinaryPrimitives.WriteInt32LittleEndian(header[4..], Pieces);
         BinaryPrimitives.WriteInt32LittleEndian(header[8..], Encoding.UTF8.GetByteCount(ExecutorId.Value));
         output.Advance(HeaderLength);
@@ -81,6 +83,11 @@ internal sealed record StreamedPart(int Collection, ExecutorId ExecutorId, int F
             BinaryPrimitives.ReadInt32LittleEndian(header), BinaryPrimitives.ReadInt32LittleEndian(header[4..]), result[(HeaderLength + nameLength)..]);
     }
 
+    public static int TryOf(TaskContext task) => (task.StageAttempt % StageTries * TaskTries) + (task.AttemptNumber % TaskTries);
+
+    /// <summary>A piece as a partition of the collection.</summary>
+    public int NumberOf(int piece) => (piece * StageTries * TaskTries) + Try;
+
     /// <summary>The block of a piece; its content is one row, the bytes of the piece.</summary>
-    public BlockId BlockOf(int piece) => BlockId.OfPartition(Collection, First + piece);
+    public BlockId BlockOf(int piece) => BlockId.OfPartition(Collection, NumberOf(piece));
 }
