@@ -194,7 +194,7 @@ public sealed class ClosureAnalyzer : DiagnosticAnalyzer
         }
 
         var message = expected.ReturnsVoid ? "Nobody waits for this asynchronous function, and its errors end the executor. Give a synchronous one, or use the overload that takes a task"
-            : expected.ReturnType.TypeKind == TypeKind.TypeParameter ? "This asynchronous function returns tasks, which cannot leave the executor. Give a synchronous one"
+            : expected.ReturnType.TypeKind == TypeKind.TypeParameter ? "This asynchronous function returns tasks, which cannot leave the executor. Give a synchronous one, or use SelectAsync"
             : null;
         if (message is not null)
         {

@@ -209,7 +209,7 @@ public sealed class ClosureAnalyzerTests
     [Fact]
     public async Task YRN0008_async_functions_and_actions_without_await() => Assert.Equal(
         [
-            "This asynchronous function returns tasks, which cannot leave the executor. Give a synchronous one",
+            "This asynchronous function returns tasks, which cannot leave the executor. Give a synchronous one, or use SelectAsync",
             "Nobody awaits CountAsync: its job runs on alone, and its errors are lost. Await it",
         ],
         await Compiled.HasAsync("""
