@@ -29,6 +29,11 @@ public sealed record ExecutorOptions
     /// <summary>Memory of the container in bytes: half may hold persisted partitions, three tenths shuffle buffers, a fifth values of broadcasts. Default: what the runtime sees.</summary>
     public long MemoryBytes { get; init; } = GC.GetGCMemoryInfo().TotalAvailableMemoryBytes;
 
+    /// <summary>
+    /// True when this is the only executor of the application, and in the driver's process: rows that cannot be changed then cross a shuffle as they are, in up to a fifth of the memory, taken from shuffle buffers. Default false.
+    /// </summary>
+    public bool SharesRows { get; init; }
+
     /// <summary>Tasks that may wait for a slot; more are refused as killed, which counts as no failure. Default 4,096: far above the driver's window of 512.</summary>
     public int QueueCapacity { get; init; } = 4096;
 

@@ -220,6 +220,7 @@ public sealed class TaskExecutor : IAsyncDisposable
                 foreach (var shuffle in drop.Shuffles)
                 {
                     locations.Drop(shuffle);
+                    services.Shared?.Drop(shuffle);
                 }
                 foreach (var collection in drop.Collections)
                 {

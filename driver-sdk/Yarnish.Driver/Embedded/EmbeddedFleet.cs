@@ -42,6 +42,7 @@ internal sealed class EmbeddedFleet : IExecutorFleet
                 NodeId = new NodeId("local"),
                 BlockDirectory = directory.Path,
                 Slots = slots,
+                SharesRows = !isolated,
             },
             executorLink,
             Registry,

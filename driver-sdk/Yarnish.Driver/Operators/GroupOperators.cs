@@ -33,9 +33,9 @@ internal sealed class GroupInPlaceOperator<TKey, TValue> : Operator<KeyValuePair
 {
     public override IEnumerable<KeyValuePair<TKey, TValue[]>> Open(OperatorInputs inputs, int partition)
     {
-        foreach (var (key, values) in ShuffleRows.Group(inputs.Open<KeyValuePair<TKey, TValue>>(0, partition)))
+        foreach (var group in ShuffleRows.Group(ShuffleRows.Side<KeyValuePair<TKey, TValue>>(inputs, null, 0, partition)))
         {
-            yield return new(key, [.. values]);
+            yield return group;
         }
     }
 }
@@ -50,15 +50,21 @@ internal sealed class SubtractOperator<TKey, TValue>(ShuffleId? left, ShuffleId?
     public override IEnumerable<KeyValuePair<TKey, TValue>> Open(OperatorInputs inputs, int partition)
     {
         var keys = new HashSet<TKey>(StableEquality<TKey>.Default);
-        foreach (var pair in ShuffleRows.Side<KeyValuePair<TKey, byte>>(inputs, right, left is null ? 1 : 0, partition))
+        foreach (var pairs in ShuffleRows.Side<KeyValuePair<TKey, byte>>(inputs, right, left is null ? 1 : 0, partition))
         {
-            keys.Add(pair.Key);
-        }
-        foreach (var pair in ShuffleRows.Side<KeyValuePair<TKey, TValue>>(inputs, left, 0, partition))
-        {
-            if (!keys.Contains(pair.Key))
+            foreach (ref readonly var pair in pairs.Span)
             {
-                yield return pair;
+                keys.Add(pair.Key);
+            }
+        }
+        foreach (var pairs in ShuffleRows.Side<KeyValuePair<TKey, TValue>>(inputs, left, 0, partition))
+        {
+            foreach (var pair in ShuffleRows.Segment(pairs))
+            {
+                if (!keys.Contains(pair.Key))
+                {
+                    yield return pair;
+                }
             }
         }
     }
@@ -77,15 +83,15 @@ internal sealed class CoGroupOperator<TKey, TFirst, TSecond, TThird>(ShuffleId?[
         var third = Combining.Group<TKey, TThird>(inputs, shuffles, 2, partition);
         foreach (var (key, values) in first)
         {
-            yield return new(key, ([.. values], Combining.Take(second, key), Combining.Take(third, key)));
+            yield return new(key, (values, second.Take(key), third.Take(key)));
         }
         foreach (var (key, values) in second)
         {
-            yield return new(key, ([], [.. values], Combining.Take(third, key)));
+            yield return new(key, ([], values, third.Take(key)));
         }
         foreach (var (key, values) in third)
         {
-            yield return new(key, ([], [], [.. values]));
+            yield return new(key, ([], [], values));
         }
     }
 }
@@ -105,19 +111,19 @@ internal sealed class CoGroupOperator<TKey, TFirst, TSecond, TThird, TFourth>(Sh
         var fourth = Combining.Group<TKey, TFourth>(inputs, shuffles, 3, partition);
         foreach (var (key, values) in first)
         {
-            yield return new(key, ([.. values], Combining.Take(second, key), Combining.Take(third, key), Combining.Take(fourth, key)));
+            yield return new(key, (values, second.Take(key), third.Take(key), fourth.Take(key)));
         }
         foreach (var (key, values) in second)
         {
-            yield return new(key, ([], [.. values], Combining.Take(third, key), Combining.Take(fourth, key)));
+            yield return new(key, ([], values, third.Take(key), fourth.Take(key)));
         }
         foreach (var (key, values) in third)
         {
-            yield return new(key, ([], [], [.. values], Combining.Take(fourth, key)));
+            yield return new(key, ([], [], values, fourth.Take(key)));
         }
         foreach (var (key, values) in fourth)
         {
-            yield return new(key, ([], [], [], [.. values]));
+            yield return new(key, ([], [], [], values));
         }
     }
 }
@@ -175,14 +181,10 @@ internal static class Combining
     }
 
     /// <summary>The values by key of one of several sides; those that crossed no shuffle are the operator's inputs, in their order.</summary>
-    public static Dictionary<TKey, List<TValue>> Group<TKey, TValue>(OperatorInputs inputs, ShuffleId?[] shuffles, int side, int partition)
+    public static Groups<TKey, TValue> Group<TKey, TValue>(OperatorInputs inputs, ShuffleId?[] shuffles, int side, int partition)
         where TKey : notnull
     {
         var input = shuffles.AsSpan(0, side).Count((ShuffleId?)null);
         return ShuffleRows.Group(ShuffleRows.Side<KeyValuePair<TKey, TValue>>(inputs, shuffles[side], input, partition));
     }
-
-    /// <summary>Takes a key's values out, so that what stays are the keys that earlier sides do not have.</summary>
-    public static TValue[] Take<TKey, TValue>(Dictionary<TKey, List<TValue>> from, TKey key)
-        where TKey : notnull => from.Remove(key, out var values) ? [.. values] : [];
 }

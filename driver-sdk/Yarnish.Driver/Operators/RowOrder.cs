@@ -4,6 +4,9 @@ namespace Yarnish.Operators;
 internal abstract class RowOrder<T> : IComparer<T>
 {
     public abstract int Compare(T? left, T? right);
+
+    /// <summary>The keys of rows that shall be sorted, computed once.</summary>
+    public abstract SortKeys KeysOf(T[] rows);
 }
 
 /// <summary>By one key.</summary>
@@ -18,6 +21,8 @@ internal sealed class KeyOrder<T, TKey>(Func<T, TKey> key, IComparer<TKey>? comp
         var order = DefaultOrder<TKey>.Compare(comparer, key(left!), key(right!));
         return descending ? -Math.Sign(order) : order;
     }
+
+    public override SortKeys KeysOf(T[] rows) => new SortKeys<TKey>(Array.ConvertAll(rows, row => key(row)), comparer, descending);
 }
 
 /// <summary>
@@ -42,4 +47,6 @@ internal sealed class ThenOrder<T>(RowOrder<T> first, RowOrder<T> then) : RowOrd
     private readonly RowOrder<T> then = then;
 
     public override int Compare(T? left, T? right) => first.Compare(left, right) is var order and not 0 ? order : then.Compare(left, right);
+
+    public override SortKeys KeysOf(T[] rows) => new ThenSortKeys(first.KeysOf(rows), then.KeysOf(rows));
 }

@@ -1,11 +1,12 @@
 using System.Runtime.InteropServices;
+using Yarnish.Executor;
 using Yarnish.Protocol;
 using Yarnish.Serialization;
 
 namespace Yarnish.Operators;
 
 /// <summary>The rows of a shuffle as they come.</summary>
-internal sealed class ShuffleReadOperator<T>(ShuffleId shuffle) : Operator<T>
+internal sealed class ShuffleReadOperator<T>(ShuffleId shuffle) : Operator<T>, IStopsItself
 {
     private readonly ShuffleId shuffle = shuffle;
 
@@ -13,7 +14,7 @@ internal sealed class ShuffleReadOperator<T>(ShuffleId shuffle) : Operator<T>
 }
 
 /// <summary>Merges what map tasks combined: one pair per key.</summary>
-internal sealed class MergeOperator<TKey, TCombined>(ShuffleId shuffle, Func<TCombined, TCombined, TCombined> merge) : Operator<KeyValuePair<TKey, TCombined>>
+internal sealed class MergeOperator<TKey, TCombined>(ShuffleId shuffle, Func<TCombined, TCombined, TCombined> merge) : Operator<KeyValuePair<TKey, TCombined>>, IStopsItself
     where TKey : notnull
 {
     private readonly ShuffleId shuffle = shuffle;
@@ -22,10 +23,13 @@ internal sealed class MergeOperator<TKey, TCombined>(ShuffleId shuffle, Func<TCo
     public override IEnumerable<KeyValuePair<TKey, TCombined>> Open(OperatorInputs inputs, int partition)
     {
         var merged = new Dictionary<TKey, TCombined>(StableEquality<TKey>.Default);
-        foreach (var pair in ShuffleRows.Read<KeyValuePair<TKey, TCombined>>(inputs, shuffle, partition))
+        foreach (var block in inputs.ReadShuffle<KeyValuePair<TKey, TCombined>>(shuffle, partition, inOrder: false))
         {
-            ref var slot = ref CollectionsMarshal.GetValueRefOrAddDefault(merged, pair.Key, out var exists);
-            slot = exists ? merge(slot!, pair.Value) : pair.Value;
+            foreach (ref readonly var pair in block.Rows.Span)
+            {
+                ref var slot = ref CollectionsMarshal.GetValueRefOrAddDefault(merged, pair.Key, out var exists);
+                slot = exists ? merge(slot!, pair.Value) : pair.Value;
+            }
         }
         foreach (var pair in merged)
         {
@@ -35,16 +39,16 @@ internal sealed class MergeOperator<TKey, TCombined>(ShuffleId shuffle, Func<TCo
 }
 
 /// <summary>All values of each key.</summary>
-internal sealed class GroupOperator<TKey, TValue>(ShuffleId shuffle) : Operator<KeyValuePair<TKey, TValue[]>>
+internal sealed class GroupOperator<TKey, TValue>(ShuffleId shuffle) : Operator<KeyValuePair<TKey, TValue[]>>, IStopsItself
     where TKey : notnull
 {
     private readonly ShuffleId shuffle = shuffle;
 
     public override IEnumerable<KeyValuePair<TKey, TValue[]>> Open(OperatorInputs inputs, int partition)
     {
-        foreach (var (key, values) in ShuffleRows.Group<TKey, TValue>(ShuffleRows.ReadInOrder<KeyValuePair<TKey, TValue>>(inputs, shuffle, partition)))
+        foreach (var group in ShuffleRows.Group(ShuffleRows.Side<KeyValuePair<TKey, TValue>>(inputs, shuffle, 0, partition)))
         {
-            yield return new(key, [.. values]);
+            yield return group;
         }
     }
 }
@@ -52,7 +56,7 @@ internal sealed class GroupOperator<TKey, TValue>(ShuffleId shuffle) : Operator<
 /// <summary>
 /// Both sides' values of each key, in partitions that agree: each side is either a shuffle or an input that is partitioned the same way already.
 /// </summary>
-internal sealed class CoGroupOperator<TKey, TLeft, TRight>(ShuffleId? left, ShuffleId? right) : Operator<KeyValuePair<TKey, (TLeft[] Left, TRight[] Right)>>
+internal sealed class CoGroupOperator<TKey, TLeft, TRight>(ShuffleId? left, ShuffleId? right) : Operator<KeyValuePair<TKey, (TLeft[] Left, TRight[] Right)>>, IStopsItself
     where TKey : notnull
 {
     private readonly ShuffleId? left = left;
@@ -64,17 +68,17 @@ internal sealed class CoGroupOperator<TKey, TLeft, TRight>(ShuffleId? left, Shuf
         var rights = ShuffleRows.Group<TKey, TRight>(ShuffleRows.Side<KeyValuePair<TKey, TRight>>(inputs, right, left is null ? 1 : 0, partition));
         foreach (var (key, values) in lefts)
         {
-            yield return new(key, ([.. values], rights.Remove(key, out var others) ? [.. others] : []));
+            yield return new(key, (values, rights.Take(key)));
         }
         foreach (var (key, values) in rights)
         {
-            yield return new(key, ([], [.. values]));
+            yield return new(key, ([], values));
         }
     }
 }
 
 /// <summary>An inner join: the right side is held in a table, the left side streams past it.</summary>
-internal sealed class JoinOperator<TKey, TLeft, TRight>(ShuffleId? left, ShuffleId? right) : Operator<KeyValuePair<TKey, (TLeft Left, TRight Right)>>
+internal sealed class JoinOperator<TKey, TLeft, TRight>(ShuffleId? left, ShuffleId? right) : Operator<KeyValuePair<TKey, (TLeft Left, TRight Right)>>, IStopsItself
     where TKey : notnull
 {
     private readonly ShuffleId? left = left;
@@ -82,18 +86,18 @@ internal sealed class JoinOperator<TKey, TLeft, TRight>(ShuffleId? left, Shuffle
 
     public override IEnumerable<KeyValuePair<TKey, (TLeft Left, TRight Right)>> Open(OperatorInputs inputs, int partition)
     {
-        var table = ShuffleRows.Group<TKey, TRight>(ShuffleRows.Side<KeyValuePair<TKey, TRight>>(inputs, right, left is null ? 1 : 0, partition));
-        if (table.Count == 0)
+        var table = new JoinTable<TKey, TRight>(ShuffleRows.Side<KeyValuePair<TKey, TRight>>(inputs, right, left is null ? 1 : 0, partition));
+        if (table.IsEmpty)
         {
             yield break;
         }
-        foreach (var pair in ShuffleRows.Side<KeyValuePair<TKey, TLeft>>(inputs, left, 0, partition))
+        foreach (var pairs in ShuffleRows.Side<KeyValuePair<TKey, TLeft>>(inputs, left, 0, partition))
         {
-            if (table.TryGetValue(pair.Key, out var matches))
+            foreach (var (key, value) in ShuffleRows.Segment(pairs))
             {
-                foreach (var match in matches)
+                for (var match = table.Find(key); match >= 0; match = table.Next(match))
                 {
-                    yield return new(pair.Key, (pair.Value, match));
+                    yield return new(key, (value, table[match]));
                 }
             }
         }
@@ -126,69 +130,79 @@ internal sealed class OuterJoinOperator<TKey, TLeft, TRight>(bool keepsLeft, boo
 }
 
 /// <summary>The rows of one range in order. Equal rows keep the order they had in the input.</summary>
-internal sealed class SortOperator<T>(ShuffleId shuffle, IComparer<T> order) : Operator<T>
+internal sealed class SortOperator<T>(ShuffleId shuffle, RowOrder<T> order) : Operator<T>, IStopsItself
 {
     private readonly ShuffleId shuffle = shuffle;
-    private readonly IComparer<T> order = order;
+    private readonly RowOrder<T> order = order;
 
-    public override IEnumerable<T> Open(OperatorInputs inputs, int partition) =>
-        // LINQ's sort is stable, and the rows come in the order of map tasks.
-        ShuffleRows.ReadInOrder<T>(inputs, shuffle, partition).Order(order);
+    public override IEnumerable<T> Open(OperatorInputs inputs, int partition)
+    {
+        var rows = new List<T>();
+        foreach (var block in inputs.ReadShuffle<T>(shuffle, partition, inOrder: true))
+        {
+            rows.AddRange(block.Rows.Span);
+        }
+        T[] input = [.. rows];
+        rows = null;
+        var sorted = RowSort.Sort(input, order);
+        for (var i = 0; i < sorted.Length; i++)
+        {
+            yield return input[sorted[i]];
+        }
+    }
 }
 
 /// <summary>Reading rows out of shuffle blocks.</summary>
 internal static class ShuffleRows
 {
+    private const int BatchRows = 256;
+
     /// <summary>Rows in the order in which blocks arrive: the fastest.</summary>
-    public static IEnumerable<T> Read<T>(OperatorInputs inputs, ShuffleId shuffle, int reducer)
+    public static IEnumerable<T> Read<T>(OperatorInputs inputs, ShuffleId shuffle, int reducer) => Rows(inputs.ReadShuffle<T>(shuffle, reducer, inOrder: false));
+
+    /// <summary>Rows in the order of the map tasks that wrote them, whatever order blocks arrive in: the same every time. Holds what comes from other nodes in memory.</summary>
+    public static IEnumerable<T> ReadInOrder<T>(OperatorInputs inputs, ShuffleId shuffle, int reducer) => Rows(inputs.ReadShuffle<T>(shuffle, reducer, inOrder: true));
+
+    /// <summary>One side of a join, some rows at a time: a shuffle, or an input of the operator that is partitioned the right way already. Rows are valid until the next are asked for.</summary>
+    public static IEnumerable<ReadOnlyMemory<T>> Side<T>(OperatorInputs inputs, ShuffleId? shuffle, int input, int partition) =>
+        shuffle is { } id ? inputs.ReadShuffle<T>(id, partition, inOrder: true).Select(static block => block.Rows) : Batches(inputs.Open<T>(input, partition));
+
+    /// <summary>Rows some at a time, in the same array.</summary>
+    public static IEnumerable<ReadOnlyMemory<T>> Batches<T>(IEnumerable<T> rows)
     {
-        var format = RowFormats.For<T>();
-        var counters = inputs.Task.Counters;
-        foreach (var block in inputs.ReadShuffle(shuffle, reducer))
+        var batch = new T[BatchRows];
+        var count = 0;
+        foreach (var row in rows)
         {
-            var rows = 0;
-            foreach (var row in format.Read(block.Content))
+            batch[count++] = row;
+            if (count == BatchRows)
             {
-                rows++;
-                yield return row;
+                yield return batch;
+                count = 0;
             }
-            counters.ShuffleReadRows += rows;
+        }
+        if (count > 0)
+        {
+            yield return batch.AsMemory(0, count);
         }
     }
-
-    /// <summary>Rows in the order of the map tasks that wrote them, whatever order blocks arrive in: the same every time. Holds the whole part in memory.</summary>
-    public static IEnumerable<T> ReadInOrder<T>(OperatorInputs inputs, ShuffleId shuffle, int reducer)
-    {
-        var format = RowFormats.For<T>();
-        var parts = new SortedDictionary<int, List<T>>();
-        foreach (var block in inputs.ReadShuffle(shuffle, reducer))
-        {
-            // A map task's part may come in several blocks, those of other tasks between them; its own are in order.
-            if (!parts.TryGetValue(block.MapPartition, out var rows))
-            {
-                parts.Add(block.MapPartition, rows = []);
-            }
-            var before = rows.Count;
-            rows.AddRange(format.Read(block.Content));
-            inputs.Task.Counters.ShuffleReadRows += rows.Count - before;
-        }
-        return parts.Values.SelectMany(rows => rows);
-    }
-
-    /// <summary>One side of a join: a shuffle, or an input of the operator that is partitioned the right way already.</summary>
-    public static IEnumerable<T> Side<T>(OperatorInputs inputs, ShuffleId? shuffle, int input, int partition) =>
-        shuffle is { } id ? ReadInOrder<T>(inputs, id, partition) : inputs.Open<T>(input, partition);
 
     /// <summary>Values by key, keys in the order in which they came first.</summary>
-    public static Dictionary<TKey, List<TValue>> Group<TKey, TValue>(IEnumerable<KeyValuePair<TKey, TValue>> pairs)
-        where TKey : notnull
+    public static Groups<TKey, TValue> Group<TKey, TValue>(IEnumerable<ReadOnlyMemory<KeyValuePair<TKey, TValue>>> pairs)
+        where TKey : notnull => new(pairs);
+
+    /// <summary>Rows in their array: what can be read between two yields.</summary>
+    public static ArraySegment<T> Segment<T>(ReadOnlyMemory<T> rows) => MemoryMarshal.TryGetArray(rows, out var segment) ? segment : rows.ToArray();
+
+    private static IEnumerable<T> Rows<T>(IEnumerable<ShuffleRowBlock<T>> blocks)
     {
-        var groups = new Dictionary<TKey, List<TValue>>(StableEquality<TKey>.Default);
-        foreach (var pair in pairs)
+        foreach (var block in blocks)
         {
-            ref var values = ref CollectionsMarshal.GetValueRefOrAddDefault(groups, pair.Key, out _);
-            (values ??= []).Add(pair.Value);
+            var rows = Segment(block.Rows);
+            for (var i = 0; i < rows.Count; i++)
+            {
+                yield return rows[i];
+            }
         }
-        return groups;
     }
 }

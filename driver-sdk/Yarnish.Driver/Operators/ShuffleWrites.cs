@@ -18,12 +18,10 @@ internal sealed class PairWrite<TKey, TValue>(KeyPartitioner<TKey> partitioner) 
 
     public override void Run(StageGraph graph, TaskRuntime task, IShuffleWriter writer)
     {
-        var format = RowFormats.For<KeyValuePair<TKey, TValue>>();
+        var rows = writer.RowsOf(RowFormats.For<KeyValuePair<TKey, TValue>>());
         foreach (var pair in graph.Open<KeyValuePair<TKey, TValue>>(task))
         {
-            var reducer = partitioner.PartitionOf(pair.Key);
-            format.Write(writer.GetPart(reducer), pair);
-            writer.RowWritten(reducer);
+            rows.Write(partitioner.PartitionOf(pair.Key), pair);
         }
     }
 }
@@ -42,6 +40,7 @@ internal sealed class CombineWrite<TKey, TValue, TCombined>(
 
     public override void Run(StageGraph graph, TaskRuntime task, IShuffleWriter writer)
     {
+        var rows = writer.RowsOf(RowFormats.For<KeyValuePair<TKey, TCombined>>());
         var combined = new Dictionary<TKey, TCombined>(StableEquality<TKey>.Default);
         foreach (var pair in graph.Open<KeyValuePair<TKey, TValue>>(task))
         {
@@ -49,10 +48,10 @@ internal sealed class CombineWrite<TKey, TValue, TCombined>(
             slot = exists ? merge(slot!, pair.Value) : create(pair.Value);
             if (combined.Count >= CombinedRows.MaximumKeys)
             {
-                CombinedRows.Flush(combined, partitioner, writer);
+                CombinedRows.Flush(combined, partitioner, rows);
             }
         }
-        CombinedRows.Flush(combined, partitioner, writer);
+        CombinedRows.Flush(combined, partitioner, rows);
     }
 }
 
@@ -65,16 +64,17 @@ internal sealed class CountWrite<T, TKey>(KeyPartitioner<TKey> partitioner, Func
 
     public override void Run(StageGraph graph, TaskRuntime task, IShuffleWriter writer)
     {
+        var rows = writer.RowsOf(RowFormats.For<KeyValuePair<TKey, long>>());
         var counts = new Dictionary<TKey, long>(StableEquality<TKey>.Default);
         foreach (var row in graph.Open<T>(task))
         {
             CollectionsMarshal.GetValueRefOrAddDefault(counts, key(row), out _)++;
             if (counts.Count >= CombinedRows.MaximumKeys)
             {
-                CombinedRows.Flush(counts, partitioner, writer);
+                CombinedRows.Flush(counts, partitioner, rows);
             }
         }
-        CombinedRows.Flush(counts, partitioner, writer);
+        CombinedRows.Flush(counts, partitioner, rows);
     }
 }
 
@@ -85,15 +85,12 @@ internal static class CombinedRows
     public const int MaximumKeys = 1_000_000;
 
     /// <summary>Writes every pair to the reducer of its key and empties the table.</summary>
-    public static void Flush<TKey, TCombined>(Dictionary<TKey, TCombined> combined, KeyPartitioner<TKey> partitioner, IShuffleWriter writer)
+    public static void Flush<TKey, TCombined>(Dictionary<TKey, TCombined> combined, KeyPartitioner<TKey> partitioner, ShuffleRowWriter<KeyValuePair<TKey, TCombined>> rows)
         where TKey : notnull
     {
-        var format = RowFormats.For<KeyValuePair<TKey, TCombined>>();
         foreach (var pair in combined)
         {
-            var reducer = partitioner.PartitionOf(pair.Key);
-            format.Write(writer.GetPart(reducer), pair);
-            writer.RowWritten(reducer);
+            rows.Write(partitioner.PartitionOf(pair.Key), pair);
         }
         combined.Clear();
     }
@@ -106,13 +103,12 @@ internal sealed class RoundRobinWrite<T>(int reducers) : ShuffleWrite
 
     public override void Run(StageGraph graph, TaskRuntime task, IShuffleWriter writer)
     {
-        var format = RowFormats.For<T>();
+        var rows = writer.RowsOf(RowFormats.For<T>());
         // A fixed odd multiplier spreads consecutive partitions over all reducers; no randomness, so a task that runs again deals the same way.
         var next = (int)((uint)task.Context.Partition * 2654435761u % (uint)reducers);
         foreach (var row in graph.Open<T>(task))
         {
-            format.Write(writer.GetPart(next), row);
-            writer.RowWritten(next);
+            rows.Write(next, row);
             next = next + 1 == reducers ? 0 : next + 1;
         }
     }
@@ -126,12 +122,10 @@ internal sealed class RangeWrite<T>(T[] bounds, IComparer<T> order) : ShuffleWri
 
     public override void Run(StageGraph graph, TaskRuntime task, IShuffleWriter writer)
     {
-        var format = RowFormats.For<T>();
+        var rows = writer.RowsOf(RowFormats.For<T>());
         foreach (var row in graph.Open<T>(task))
         {
-            var reducer = FirstBoundNotBelow(row);
-            format.Write(writer.GetPart(reducer), row);
-            writer.RowWritten(reducer);
+            rows.Write(FirstBoundNotBelow(row), row);
         }
     }
 

@@ -109,6 +109,6 @@ internal readonly struct OperatorInputs(StageGraph graph, StageInputs stage, int
     /// <summary>The bytes that only this partition of this source needs.</summary>
     public ReadOnlyMemory<byte> SourceInput(int partition) => stage.For(index, partition);
 
-    /// <summary>The parts of a reducer, in the order of the map tasks that wrote them.</summary>
-    public IEnumerable<ShuffleBlock> ReadShuffle(ShuffleId shuffle, int reducer) => stage.Task.ReadShuffle(shuffle, reducer);
+    /// <summary>The rows of a reducer, block by block: in the order of the map tasks that wrote them, or as they arrive, which is faster.</summary>
+    public IEnumerable<ShuffleRowBlock<T>> ReadShuffle<T>(ShuffleId shuffle, int reducer, bool inOrder) => stage.Task.ReadShuffle(shuffle, reducer, RowFormats.For<T>(), inOrder);
 }

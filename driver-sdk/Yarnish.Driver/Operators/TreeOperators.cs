@@ -12,12 +12,11 @@ internal sealed class NeighbourWrite<T>(int partitions, int reducers) : ShuffleW
 
     public override void Run(StageGraph graph, TaskRuntime task, IShuffleWriter writer)
     {
-        var format = RowFormats.For<T>();
+        var rows = writer.RowsOf(RowFormats.For<T>());
         var reducer = (int)((long)task.Context.Partition * reducers / partitions);
         foreach (var row in graph.Open<T>(task))
         {
-            format.Write(writer.GetPart(reducer), row);
-            writer.RowWritten(reducer);
+            rows.Write(reducer, row);
         }
     }
 }

@@ -60,6 +60,9 @@ internal sealed class ShuffleReader : IDisposable
     /// <summary>How many map tasks wrote something for this reducer.</summary>
     public int Parts { get; }
 
+    /// <summary>True when nothing is on other nodes: then blocks come in the order of map tasks.</summary>
+    public bool IsLocal => remote is null;
+
     /// <summary>Compressed bytes read from this node.</summary>
     public long LocalBytes { get; private set; }
 
@@ -70,12 +73,18 @@ internal sealed class ShuffleReader : IDisposable
     public long WaitMicroseconds => waitTicks * 1_000_000 / Stopwatch.Frequency;
 
     /// <summary>The blocks; the content of each is valid until the next is asked for.</summary>
+    /// <param name="isHeld">Tells that the caller has the rows of a map output on this node in memory: it stands in its place as one block without content. Null when nothing is.</param>
     /// <exception cref="MapOutputUnavailableException">A map output is missing, or corrupt after a second try.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
-    public IEnumerable<(int MapPartition, ReadOnlyMemory<byte> Content)> Read()
+    public IEnumerable<(int MapPartition, ReadOnlyMemory<byte> Content)> Read(Func<MapOutputId, bool>? isHeld = null)
     {
         foreach (var map in local)
         {
+            if (isHeld?.Invoke(locations.Output(map)) == true)
+            {
+                yield return (map, default);
+                continue;
+            }
             foreach (var content in ReadLocal(map))
             {
                 yield return (map, content);

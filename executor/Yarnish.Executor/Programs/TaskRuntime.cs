@@ -40,6 +40,15 @@ public abstract class TaskRuntime
     public virtual Task<IReadOnlyList<string>> MeetAsync(string message, TimeSpan timeout) =>
         throw new InvalidOperationException("Only tasks of a barrier stage can wait for each other.");
 
+    /// <summary>
+    /// As <see cref="ReadShuffle(ShuffleId, int)"/>, the rows that were written by <see cref="IShuffleWriter.RowsOf{T}"/>.
+    /// </summary>
+    /// <param name="shuffle">The shuffle.</param>
+    /// <param name="reducer">Whose part.</param>
+    /// <param name="format">How rows become bytes.</param>
+    /// <param name="inOrder">True for the order of the map tasks, the same every time; then what comes from other nodes is held in memory. False for the order in which blocks arrive.</param>
+    public abstract IEnumerable<ShuffleRowBlock<T>> ReadShuffle<T>(ShuffleId shuffle, int reducer, IRowFormat<T> format, bool inOrder);
+
     /// <summary>Persisted partitions on this executor.</summary>
     public abstract ICollectionCache Cache { get; }
 }
@@ -49,6 +58,20 @@ public abstract class TaskRuntime
 /// <param name="Content">Its rows' bytes; valid until the next block is asked for.</param>
 public readonly record struct ShuffleBlock(int MapPartition, ReadOnlyMemory<byte> Content);
 
+/// <summary>Rows that one map task wrote for one reducer, or some of them.</summary>
+/// <typeparam name="T">The row.</typeparam>
+/// <param name="MapPartition">The map task.</param>
+/// <param name="Rows">The rows; valid until the next block is asked for.</param>
+public readonly record struct ShuffleRowBlock<T>(int MapPartition, ReadOnlyMemory<T> Rows);
+
+/// <summary>Where a map task puts its rows.</summary>
+/// <typeparam name="T">The row.</typeparam>
+public abstract class ShuffleRowWriter<T>
+{
+    /// <summary>Appends a row to the part of a reducer.</summary>
+    public abstract void Write(int reducer, T row);
+}
+
 /// <summary>The output of one map task: one part per reducer. Spills to disk when its buffers exceed the memory the task may use.</summary>
 public interface IShuffleWriter
 {
@@ -57,6 +80,12 @@ public interface IShuffleWriter
 
     /// <summary>One row for the reducer is complete: rows never straddle a spill.</summary>
     void RowWritten(int reducer);
+
+    /// <summary>
+    /// For rows instead of bytes; asked once, instead of <see cref="GetPart"/>. Where map and reduce tasks run in one process, rows that nobody can change stay in memory as they are, as far as
+    /// there is room.
+    /// </summary>
+    ShuffleRowWriter<T> RowsOf<T>(IRowFormat<T> format);
 
     /// <summary>Writes data and index file, renames them into place and registers the output. At most once; without it nothing is kept.</summary>
     void Complete();

@@ -1,12 +1,16 @@
 using System.Collections.Immutable;
 using Yarnish.Blocks;
 using Yarnish.Protocol;
+using Yarnish.Serialization;
 
 namespace Yarnish.Executor;
 
 /// <summary>The runtime of one attempt, on one slot thread.</summary>
 internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
 {
+    /// <summary>Rows that are decoded before they are handed on: few enough to stay in a core's cache.</summary>
+    private const int DecodedRows = 512;
+
     private readonly ExecutorServices services;
     private readonly Attempt attempt;
     private readonly bool traced;
@@ -112,31 +116,113 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
             throw new InvalidOperationException("An attempt writes one shuffle.");
         }
         return writer = new TaskShuffleWriter(
-            this, services.Directory, new MapOutputId(shuffle, attempt.Task.Partition, attempt.Id), reducers, services.ShuffleMemoryPerTask)
-        {
-            Shuffle = shuffle,
-        };
+            this, services.Directory, new MapOutputId(shuffle, attempt.Task.Partition, attempt.Id), reducers, services.ShuffleMemoryPerTask, services.Shared);
     }
 
     /// <inheritdoc/>
     public override IEnumerable<ShuffleBlock> ReadShuffle(ShuffleId shuffle, int reducer)
     {
-        var started = Now;
+        if (OpenReader(shuffle, reducer) is { } reader)
+        {
+            foreach (var (map, content) in Read(shuffle, reader, null))
+            {
+                yield return new ShuffleBlock(map, content);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public override IEnumerable<ShuffleRowBlock<T>> ReadShuffle<T>(ShuffleId shuffle, int reducer, IRowFormat<T> format, bool inOrder)
+    {
+        if (OpenReader(shuffle, reducer) is not { } reader)
+        {
+            return [];
+        }
+        var rows = ReadRows(shuffle, reader, reducer, format);
+        return inOrder && !reader.IsLocal ? Ordered(rows) : rows;
+    }
+
+    private IEnumerable<ShuffleRowBlock<T>> ReadRows<T>(ShuffleId shuffle, ShuffleReader reader, int reducer, IRowFormat<T> format)
+    {
+        T[]? decoded = null;
+        SharedRows<T>? held = null;
+        Func<MapOutputId, bool>? isHeld = services.Shared is not { } shared ? null : output =>
+        {
+            held = shared.Find(output) switch
+            {
+                null => null,
+                SharedRows<T> rows => rows,
+                _ => throw new InvalidOperationException($"{output} does not hold rows of type {typeof(T)}."),
+            };
+            return held is not null;
+        };
+        foreach (var (map, content) in Read(shuffle, reader, isHeld))
+        {
+            if (held is not null)
+            {
+                var chunks = held.Parts[reducer];
+                held = null;
+                foreach (var rows in chunks)
+                {
+                    Context.Cancellation.ThrowIfCancellationRequested();
+                    Counters.ShuffleReadRows += rows.Length;
+                    yield return new(map, rows);
+                }
+                continue;
+            }
+            for (var position = 0; position < content.Length;)
+            {
+                Context.Cancellation.ThrowIfCancellationRequested();
+                decoded ??= new T[DecodedRows];
+                var count = format.Read(content, ref position, decoded);
+                Counters.ShuffleReadRows += count;
+                yield return new(map, decoded.AsMemory(0, count));
+            }
+        }
+    }
+
+    private static IEnumerable<ShuffleRowBlock<T>> Ordered<T>(IEnumerable<ShuffleRowBlock<T>> blocks)
+    {
+        // A map task's part may come in several blocks, those of other tasks between them; its own are in order.
+        var parts = new SortedDictionary<int, List<T>>();
+        foreach (var block in blocks)
+        {
+            if (!parts.TryGetValue(block.MapPartition, out var rows))
+            {
+                parts.Add(block.MapPartition, rows = []);
+            }
+            rows.AddRange(block.Rows.Span);
+        }
+        foreach (var (map, rows) in parts)
+        {
+            foreach (var chunk in rows.Chunk(DecodedRows))
+            {
+                yield return new(map, chunk);
+            }
+        }
+    }
+
+    private ShuffleReader? OpenReader(ShuffleId shuffle, int reducer)
+    {
         var locations = Locate(shuffle);
         if ((uint)reducer >= (uint)locations.Reducers)
         {
-            if (locations.MapPartitions == 0)
-            {
-                yield break;
-            }
-            throw new ArgumentOutOfRangeException(nameof(reducer), $"Shuffle {shuffle} has {locations.Reducers} reducers; asked for {reducer}.");
+            return locations.MapPartitions == 0
+                ? null
+                : throw new ArgumentOutOfRangeException(nameof(reducer), $"Shuffle {shuffle} has {locations.Reducers} reducers; asked for {reducer}.");
         }
         var client = services.Options.NodeUrl.Length == 0 ? null : services.Client;
         var reader = new ShuffleReader(services.Directory, services.Options.NodeId, client, locations, reducer, Context.Cancellation);
         (readers ??= []).Add(reader);
+        return reader;
+    }
+
+    private IEnumerable<(int MapPartition, ReadOnlyMemory<byte> Content)> Read(ShuffleId shuffle, ShuffleReader reader, Func<MapOutputId, bool>? isHeld)
+    {
+        var started = Now;
         try
         {
-            using var blocks = reader.Read().GetEnumerator();
+            using var blocks = reader.Read(isHeld).GetEnumerator();
             while (true)
             {
                 try
@@ -150,7 +236,7 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
                 {
                     throw Fail(new FetchFailed(shuffle, error.Output.MapPartition, error.Output.AttemptId, error.Node, error.Message), error);
                 }
-                yield return new ShuffleBlock(blocks.Current.MapPartition, blocks.Current.Content);
+                yield return blocks.Current;
             }
         }
         finally
@@ -205,8 +291,8 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
             OutputRows = Counters.OutputRows + Context.OutputRows,
             OutputBytes = Counters.OutputBytes + Context.OutputBytes,
             ResultBytes = resultBytes,
-            ShuffleWriteRows = writer?.Rows ?? 0,
-            ShuffleWriteBytes = writer?.WrittenBytes ?? 0,
+            ShuffleWriteRows = writer?.AllRows ?? 0,
+            ShuffleWriteBytes = writer?.AllBytes ?? 0,
             ShuffleWriteMicroseconds = writer?.WriteMicroseconds ?? 0,
             ShuffleReadRows = Counters.ShuffleReadRows,
             ShuffleReadLocalBytes = localBytes,
@@ -223,8 +309,8 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
                     writer.Opened,
                     Now - writer.Opened,
                     ("yarnish.shuffle.id", writer.Shuffle.Value),
-                    ("yarnish.shuffle.rows", writer.Rows),
-                    ("yarnish.shuffle.bytes", writer.WrittenBytes),
+                    ("yarnish.shuffle.rows", writer.AllRows),
+                    ("yarnish.shuffle.bytes", writer.AllBytes),
                     ("yarnish.shuffle.spilled_bytes", writer.SpilledBytes),
                     ("yarnish.shuffle.write_us", writer.WriteMicroseconds)));
             }
@@ -235,7 +321,7 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
     /// <summary>Lets go of files and fetches, also those of enumerations that the program left half way.</summary>
     public void Dispose()
     {
-        writer?.Dispose();
+        writer?.Abandon();
         readers?.ForEach(static reader => reader.Dispose());
     }
 

@@ -21,6 +21,7 @@ internal sealed class ExecutorServices : IDisposable
         fetcher = new BlockFetcher(directory, new BlockLocation(options.NodeId, options.NodeUrl), registry, () => Client, time, logger);
         Collections = new(new PartitionFiles(directory, logger), options.MemoryBytes / 2, logger);
         Broadcasts = new(fetcher, directory, driver.AskAsync, options.MemoryBytes / 5, logger);
+        Shared = options.SharesRows ? new SharedShuffles(options.MemoryBytes / 5) : null;
         TaskResources = new(options.Slots, options.MemoryBytes, options.MemoryBytes / options.Slots);
         TemporaryRoot = Path.Combine(directory.Root, "tmp", options.ExecutorId.Value);
     }
@@ -49,6 +50,9 @@ internal sealed class ExecutorServices : IDisposable
     /// <summary>Where tasks of barrier stages meet.</summary>
     public BarrierGate Barriers { get; }
 
+    /// <summary>Map outputs in memory; null unless map and reduce tasks run in this process alone.</summary>
+    public SharedShuffles? Shared { get; }
+
     /// <summary>Clock.</summary>
     public TimeProvider Time { get; }
 
@@ -59,7 +63,7 @@ internal sealed class ExecutorServices : IDisposable
     public BlockClient Client => client.Value;
 
     /// <summary>Buffers one attempt may fill before it spills.</summary>
-    public long ShuffleMemoryPerTask => Math.Max(8 * 1024 * 1024, Options.MemoryBytes * 3 / 10 / Options.Slots);
+    public long ShuffleMemoryPerTask => Math.Max(8 * 1024 * 1024, Options.MemoryBytes * (Shared is null ? 3 : 1) / 10 / Options.Slots);
 
     /// <summary>
     /// Registers something with the registry. The driver learns the same from the report and holds the truth, so a registry that is down delays the

@@ -8,25 +8,23 @@ internal sealed class CodecRowFormat<T, TCodec> : IRowFormat<T>
 {
     public void Write(IBufferWriter<byte> output, T row) => output.Advance(TCodec.Write(output.GetSpan(TCodec.Bound(row)), row));
 
-    public IEnumerable<T> Read(ReadOnlyMemory<byte> input)
+    public int Read(ReadOnlyMemory<byte> input, ref int position, Span<T> rows)
     {
-        var position = 0;
-        while (position < input.Length)
-        {
-            yield return Next(input, ref position);
-        }
-    }
-
-    private static T Next(ReadOnlyMemory<byte> input, ref int position)
-    {
-        var start = position;
+        var bytes = input.Span;
+        var (count, next) = (0, position);
         try
         {
-            return TCodec.Read(input.Span, ref position);
+            while (count < rows.Length && next < bytes.Length)
+            {
+                rows[count] = TCodec.Read(bytes, ref next);
+                count++;
+                position = next;
+            }
         }
         catch (Exception error) when (error is ArgumentException or IndexOutOfRangeException or OverflowException or InvalidDataException)
         {
-            throw CorruptRowException.At(typeof(T), start, input.Length, error);
+            throw CorruptRowException.At(typeof(T), position, input.Length, error);
         }
+        return count;
     }
 }

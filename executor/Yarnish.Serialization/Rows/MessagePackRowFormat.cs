@@ -7,9 +7,6 @@ namespace Yarnish.Serialization;
 /// <summary>Rows of any other type.</summary>
 internal sealed class MessagePackRowFormat<T>(IMessagePackFormatter<T> formatter) : IRowFormat<T>
 {
-    // A reader is a ref struct and cannot live across a yield: rows are read in chunks, so that its making is shared.
-    private const int Chunk = 32;
-
     public void Write(IBufferWriter<byte> output, T row)
     {
         var writer = new MessagePackWriter(output);
@@ -26,20 +23,7 @@ internal sealed class MessagePackRowFormat<T>(IMessagePackFormatter<T> formatter
         writer.Flush();
     }
 
-    public IEnumerable<T> Read(ReadOnlyMemory<byte> input)
-    {
-        var rows = new T[Math.Min(Chunk, Math.Max(1, input.Length))];
-        for (var position = 0; position < input.Length;)
-        {
-            var count = ReadChunk(input, ref position, rows);
-            for (var index = 0; index < count; index++)
-            {
-                yield return rows[index];
-            }
-        }
-    }
-
-    private int ReadChunk(ReadOnlyMemory<byte> input, ref int position, T[] rows)
+    public int Read(ReadOnlyMemory<byte> input, ref int position, Span<T> rows)
     {
         var start = position;
         var reader = new MessagePackReader(input[position..]);

@@ -37,6 +37,41 @@ public sealed class PairOperatorTests(IsolatedSession isolated) : LinqAgreement(
     }
 
     [Fact]
+    public async Task What_a_task_does_to_its_rows_the_next_task_does_not_see()
+    {
+        // Both jobs read the same shuffle; lists are changed in place by the functions.
+        var lists = Sharing.Range(0, 100, 4).KeyBy(static row => row % 3)
+            .AggregateByKey(new List<int>(), static (list, row) => [.. list, row], static (left, right) =>
+            {
+                left.AddRange(right);
+                return left;
+            });
+
+        var first = await lists.CollectAsync();
+        var second = await lists.CollectAsync();
+
+        Assert.Equal(first.Select(pair => pair.Value.Count).Order(), second.Select(pair => pair.Value.Count).Order());
+        Assert.Equal(100, second.Sum(pair => pair.Value.Count));
+    }
+
+    [Fact]
+    public async Task A_row_of_a_derived_type_is_refused_whether_or_not_rows_are_shared()
+    {
+        foreach (var session in new[] { Session, Sharing })
+        {
+            var rows = session.Range(0, 10, 2).Select(static row => KeyValuePair.Create(row, row == 7 ? new Dog("rex", 3) : new Animal("some")));
+
+            var error = await Assert.ThrowsAsync<YarnishJobException>(() => rows.GroupByKey().CountAsync(TestContext.Current.CancellationToken));
+
+            Assert.Contains("only the fields of", error.Message, StringComparison.Ordinal);
+        }
+    }
+
+    internal record Animal(string Name);
+
+    internal sealed record Dog(string Name, int Age) : Animal(Name);
+
+    [Fact]
     public Task Subtract_by_key_agrees_with_linq() => AgreeInAnyOrder(
         rows => rows.KeyBy(static row => row % 7).SubtractByKey(rows.Where(static row => row > 5).KeyBy(static row => row % 5)),
         rows =>

@@ -285,12 +285,17 @@ public sealed class CollectionCacheTests : IDisposable
             output.Write("\n"u8);
         }
 
-        public IEnumerable<string> Read(ReadOnlyMemory<byte> input)
+        public int Read(ReadOnlyMemory<byte> input, ref int position, Span<string> rows)
         {
-            foreach (var line in Encoding.UTF8.GetString(input.Span).Split('\n', StringSplitOptions.RemoveEmptyEntries))
+            var count = 0;
+            while (count < rows.Length && position < input.Length)
             {
-                yield return line;
+                var line = input.Span[position..];
+                line = line[..line.IndexOf((byte)'\n')];
+                rows[count++] = Encoding.UTF8.GetString(line);
+                position += line.Length + 1;
             }
+            return count;
         }
     }
 }

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using Yarnish.Executor;
 using Yarnish.Operators;
 using Yarnish.Protocol;
+using Yarnish.Serialization;
 using Yarnish.Sources;
 
 namespace Yarnish.Tests.Sources;
@@ -37,5 +38,7 @@ internal static class SourceHarness
         public override IShuffleWriter OpenShuffleWriter(ShuffleId shuffle, int reducers) => throw new NotSupportedException();
 
         public override IEnumerable<ShuffleBlock> ReadShuffle(ShuffleId shuffle, int reducer) => throw new NotSupportedException();
+
+        public override IEnumerable<ShuffleRowBlock<T>> ReadShuffle<T>(ShuffleId shuffle, int reducer, IRowFormat<T> format, bool inOrder) => throw new NotSupportedException();
     }
 }
