@@ -23,9 +23,30 @@ internal sealed record SendTasks(
     /// <summary>The tasks; 1 to <see cref="JobMachineOptions.BatchLimit"/>, more only for a barrier stage. Complete when <see cref="JobMachine.Apply"/> has returned.</summary>
     public List<TaskToSend> Tasks { get; } = [];
 
+    /// <summary>Persisted partitions that these tasks read and the executor does not have, but other nodes. Null when there are none.</summary>
+    public List<PartitionOn>? Elsewhere { get; set; }
+
     /// <summary>Every attempt up to this number is settled: executors may forget their reports.</summary>
     public long SettledUpTo { get; init; }
 }
+
+/// <summary>A persisted partition that is a file of a node.</summary>
+/// <param name="Collection">The collection.</param>
+/// <param name="Partition">The partition.</param>
+/// <param name="NodeId">The node.</param>
+internal readonly record struct PartitionOn(int Collection, int Partition, NodeId NodeId);
+
+/// <summary>Ask an executor to copy persisted partitions to its node; <see cref="PartitionsTold"/> answers.</summary>
+/// <param name="To">The executor and epoch.</param>
+internal sealed record SendCopies(ExecutorAddress To) : JobEffect
+{
+    /// <summary>What to copy, and from where. Complete when <see cref="JobMachine.Apply"/> has returned.</summary>
+    public List<PartitionOn> Partitions { get; } = [];
+}
+
+/// <summary>Ask an executor that is about to leave to write what it has in memory only to the disk of its node; <see cref="PartitionsTold.AllWritten"/> answers.</summary>
+/// <param name="To">The executor and epoch.</param>
+internal sealed record WriteOut(ExecutorAddress To) : JobEffect;
 
 /// <summary>One task of a <see cref="SendTasks"/>.</summary>
 /// <param name="AttemptId">The attempt.</param>

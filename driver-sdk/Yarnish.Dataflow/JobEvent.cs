@@ -72,9 +72,14 @@ internal sealed record ExecutorLost(ExecutorId ExecutorId, ContainerExitCause Ca
 /// <param name="Message">For people.</param>
 internal sealed record NodeWasLost(NodeId NodeId, string Message) : JobEvent;
 
-/// <summary>An executor is about to leave (drain, decommission): it finishes what it has and gets nothing more.</summary>
+/// <summary>An executor shall leave: it finishes what it has and gets nothing more, its persisted partitions go to the disk of its node, then it is released.</summary>
 /// <param name="ExecutorId">The executor.</param>
 internal sealed record ExecutorDraining(ExecutorId ExecutorId) : JobEvent;
+
+/// <summary>A node is being emptied, or no longer. Its executors leave as <see cref="ExecutorDraining"/> says; persisted partitions that only it has are copied to other nodes first.</summary>
+/// <param name="NodeId">The node.</param>
+/// <param name="Active">False when it stays after all.</param>
+internal sealed record NodeDraining(NodeId NodeId, bool Active) : JobEvent;
 
 /// <summary>A batch did not reach its executor: these attempts did not run and will not.</summary>
 /// <param name="Address">Where it was sent.</param>
@@ -116,11 +121,21 @@ internal sealed record ShuffleReleased(ShuffleId ShuffleId) : JobEvent;
 /// <param name="Collection">Its number.</param>
 internal sealed record CollectionUnpersisted(int Collection) : JobEvent;
 
-/// <summary>Partitions of persisted collections an executor no longer holds.</summary>
-/// <param name="ExecutorId">The executor.</param>
-/// <param name="Collection">The collection.</param>
-/// <param name="Partition">The partition.</param>
-internal sealed record PartitionEvicted(ExecutorId ExecutorId, int Collection, int Partition) : JobEvent;
+/// <summary>What an executor and its node hold of persisted partitions now, without a task having said so: copied, written out, pushed out of memory, found missing.</summary>
+/// <param name="Address">The executor; need not be ours any more.</param>
+/// <param name="NodeId">Its node.</param>
+/// <param name="Partitions">Absolute; nothing is held where both sizes are 0.</param>
+internal sealed record PartitionsTold(ExecutorAddress Address, NodeId NodeId, IReadOnlyList<CachedPartition> Partitions) : JobEvent
+{
+    /// <summary>Files that other nodes turned out not to have.</summary>
+    public IReadOnlyList<PartitionAt> Lost { get; init; } = [];
+
+    /// <summary>Answers <see cref="WriteOut"/>: nothing is in memory only any more.</summary>
+    public bool AllWritten { get; init; }
+
+    /// <summary>From a protocol message.</summary>
+    public static PartitionsTold From(PartitionsHeld held) => new(held.From, held.NodeId, held.Partitions) { Lost = held.Lost, AllWritten = held.AllWritten };
+}
 
 /// <summary>Time has passed. Sent when <see cref="JobMachine.NextWake"/> is reached; more often does no harm.</summary>
 internal sealed record TimePassed : JobEvent

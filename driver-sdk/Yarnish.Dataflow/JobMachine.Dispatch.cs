@@ -72,8 +72,12 @@ internal sealed partial class JobMachine
         var definition = stage.Definition;
         for (var i = definition.Persisted.Count - 1; i >= 0 && !near; i--)
         {
-            var (one, other) = _holders.Find(definition.Persisted[i], partition);
-            near = NearExecutor(one) | NearExecutor(other);
+            var holders = _holders.Find(definition.Persisted[i], partition);
+            near = NearExecutor(holders.First) | NearExecutor(holders.Second);
+            if (!near)
+            {
+                near = NearNode(holders.FirstFile) | NearNode(holders.SecondFile);
+            }
         }
         if (!near && definition.PreferredNodes is { } preferred)
         {
@@ -107,9 +111,9 @@ internal sealed partial class JobMachine
             return true;
         }
 
-        bool NearNode(Node node)
+        bool NearNode(Node? node)
         {
-            if (!node.Executors.Exists(static executor => executor.Usable))
+            if (node is null || !node.Executors.Exists(static executor => executor.Usable))
             {
                 return false;
             }
@@ -511,6 +515,10 @@ internal sealed partial class JobMachine
             Emit(batch);
         }
         batch.Tasks.Add(new TaskToSend(new TaskAttemptId(_attempts[slot].Id), partition, number, (marks & AttemptMarks.Speculative) != 0));
+        if (stage.Definition.Persisted.Count > 0)
+        {
+            TellElsewhere(batch, stage.Definition, partition, executor);
+        }
     }
 
     // ── Slow tasks.

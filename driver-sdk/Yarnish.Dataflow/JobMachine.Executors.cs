@@ -71,6 +71,11 @@ internal sealed partial class JobMachine
         }
         executor.LastSeen = _now;
         executor.Slots = Math.Max(1, slots);
+        if (executor.Node.Draining)
+        {
+            BeginLeaving(executor, "its node is drained");
+        }
+        OweNoCopies();
         executor.HelloUpTo = -1;
         executor.BeatsShort = 0;
         executor.Connected = true;
@@ -198,8 +203,7 @@ internal sealed partial class JobMachine
     {
         if (_executorsById.TryGetValue(draining.ExecutorId, out var executor))
         {
-            executor.Draining = true;
-            _offerAll = true;
+            BeginLeaving(executor, "it shall leave");
         }
     }
 
@@ -226,6 +230,7 @@ internal sealed partial class JobMachine
                 _executorsLost++;
                 Lose(executor, ContainerExitCause.NodeLost, message, []);
             }
+            LoseFiles(node);
         }
         // Whatever its executors still report has gone down with it.
         ForgetLate(late => late.Stage.Output is not null && late.Executor.Node.Id == lost.NodeId);
@@ -257,6 +262,7 @@ internal sealed partial class JobMachine
         executor.Node.Executors.Remove(executor);
         RememberGone(executor.Id);
         _holders.RemoveExecutor(executor);
+        GiveUpCopies(executor);
         if (_executors.Count == 0)
         {
             _scanAt = Never;
@@ -379,12 +385,16 @@ internal sealed partial class JobMachine
                 _executorsLost++;
                 Lose(executor, ContainerExitCause.Unknown, message, null);
             }
+            else if (executor.Draining)
+            {
+                LetGo(executor);
+            }
             else if (_allocation is { } allocation && executor.InFlight == 0 && _options.Allocation is { } allocationOptions
                 && _now - executor.IdleSince >= (executor.CachedPartitions > 0 ? allocationOptions.IdleWithCache : allocationOptions.Idle).Ticks
                 && allocation.MayRelease(CountAvailable()))
             {
-                Emit(new ReleaseExecutor(executor.Id, $"it idled for {TimeSpan.FromTicks(_now - executor.IdleSince).TotalSeconds:F0} s"));
-                Lose(executor, ContainerExitCause.Released, "released", []);
+                BeginLeaving(executor, $"it idled for {TimeSpan.FromTicks(_now - executor.IdleSince).TotalSeconds:F0} s");
+                LetGo(executor);
             }
             else if (executor.ExcludedUntil != 0 && executor.ExcludedUntil <= _now)
             {
@@ -401,6 +411,7 @@ internal sealed partial class JobMachine
                 _offerAll = true;
             }
         }
+        ExpireCopies();
         _misdeeds.RemoveAll(misdeed => misdeed.Until <= _now);
         GiveUpWaiting();
     }

@@ -46,6 +46,17 @@ internal sealed partial class JobMachine
         Require(_repeating.Count > 0 == _resubmitAt < Never, "a resubmission without stages, or stages without one");
         Require(_pending == _active.Sum(static stage => stage.Pending), "the pending tasks are miscounted");
         var live = CountAttempts();
+        foreach (var executor in _executors)
+        {
+            Require(executor.Copies == _copies.UnderWay.Count(pair => pair.Value.Target == executor), $"the copies {executor.Id} makes are miscounted");
+            Require(
+                executor.CachedPartitions == _holders.Collections.Sum(collection => collection.Partitions.Count(holders => holders.First == executor || holders.Second == executor)),
+                $"the persisted partitions of {executor.Id} are miscounted");
+        }
+        foreach (var node in _nodes.Values)
+        {
+            Require(node.CachedFiles == _holders.FilesOf(node).Count, $"the persisted files of node {node.Id} are miscounted");
+        }
         foreach (var shuffle in _shuffles.Values)
         {
             Require(shuffle.Available == shuffle.Outputs.Count(static output => output is not null), $"the outputs of shuffle {shuffle.Id} are miscounted");

@@ -37,6 +37,7 @@ internal sealed partial class JobMachine
             Jobs = [.. _jobs.Values.Select(job => StatusOf(job, JobState.Running, null, "")), .. _endedJobs],
             Stages = [.. stages, .. _endedStages],
             Executors = [.. _executors.Select(StatusOf)],
+            Collections = [.. _holders.Collections.Select(static collection => collection.Status)],
             Totals = Totals,
         };
     }

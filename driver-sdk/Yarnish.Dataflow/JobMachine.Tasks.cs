@@ -109,6 +109,7 @@ internal sealed partial class JobMachine
             new TaskAttemptId(attempt.Id), stage.Id, attempt.StageAttempt, attempt.Partition, attempt.Number, attempt.Executor.Id,
             new DateTimeOffset(attempt.SentAt, TimeSpan.Zero), end, report, Counts: false));
 
+        RememberStored(attempt.Executor, report);
         var wanted = (attempt.Marks & AttemptMarks.Superseded) == 0 && !stage.Dropped;
         if (end is TaskSucceeded && report is not null)
         {
@@ -116,7 +117,6 @@ internal sealed partial class JobMachine
             attempt.Executor.Succeeded++;
             _shuffleBytesWritten += report.Metrics.ShuffleWriteBytes;
             _shuffleBytesRead += report.Metrics.ShuffleReadLocalBytes + report.Metrics.ShuffleReadRemoteBytes;
-            RememberCached(attempt.Executor, report);
             if (!wanted)
             {
                 _reportsDropped++;
@@ -386,25 +386,6 @@ internal sealed partial class JobMachine
                 _tasksFailed++;
                 OnFailed(attempt, new TaskResultLost(lost.Message));
             }
-        }
-    }
-
-    private void RememberCached(HeldExecutor executor, TaskReport report)
-    {
-        if (report.Cached is { Count: > 0 } cached && !executor.Gone)
-        {
-            foreach (var partition in cached)
-            {
-                _holders.Add(partition.Collection, partition.Partition, executor);
-            }
-        }
-    }
-
-    private void OnPartitionEvicted(PartitionEvicted evicted)
-    {
-        if (_executorsById.TryGetValue(evicted.ExecutorId, out var executor))
-        {
-            _holders.Remove(evicted.Collection, evicted.Partition, executor);
         }
     }
 

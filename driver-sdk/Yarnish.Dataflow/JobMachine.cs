@@ -4,7 +4,7 @@ namespace Yarnish.Dataflow;
 /// The driver's core: turns jobs into stages, stages into tasks, tasks into attempts on executors, and everything that happens to them into effects. One thread calls
 /// <see cref="Apply"/>; the same events at the same times give the same effects. Nothing here waits, reads a clock or touches the world.
 /// <para>Jobs end in <c>Jobs</c>, stages are cut loose and repeated in <c>Stages</c>, reports arrive in <c>Tasks</c>, executors come and go in <c>Executors</c>, slots are filled
-/// in <c>Dispatch</c>, tasks that run together meet in <c>Barriers</c>: one file each. When the last job ends, everything about it is gone (<see cref="AssertEmpty"/>).</para>
+/// in <c>Dispatch</c>, tasks that run together meet in <c>Barriers</c>, persisted partitions move in <c>Partitions</c>: one file each. When the last job ends, everything about it is gone (<see cref="AssertEmpty"/>).</para>
 /// </summary>
 internal sealed partial class JobMachine
 {
@@ -85,6 +85,9 @@ internal sealed partial class JobMachine
             case ExecutorDraining draining:
                 OnExecutorDraining(draining);
                 break;
+            case NodeDraining draining:
+                OnNodeDraining(draining);
+                break;
             case NodeWasLost lost:
                 OnNodeWasLost(lost);
                 break;
@@ -107,10 +110,10 @@ internal sealed partial class JobMachine
                 OnShuffleReleased(released);
                 break;
             case CollectionUnpersisted unpersisted:
-                _holders.RemoveCollection(unpersisted.Collection);
+                OnCollectionUnpersisted(unpersisted);
                 break;
-            case PartitionEvicted evicted:
-                OnPartitionEvicted(evicted);
+            case PartitionsTold told:
+                OnPartitionsTold(told);
                 break;
             case TimePassed:
                 break;
@@ -120,6 +123,7 @@ internal sealed partial class JobMachine
         OnTime();
         SubmitReady();
         Dispatch();
+        PlaceCopies();
         Allocate();
         _effects = [];
         _settled = null;

@@ -54,6 +54,15 @@ internal sealed record JobMachineOptions
     /// <summary>Most slots there can ever be at the same time; null when nobody knows. A barrier stage that needs more fails at once.</summary>
     public int? SlotLimit { get; init; }
 
+    /// <summary>How long an executor that leaves may take to bring its persisted partitions to safety, once it has no tasks. Default 30 s; copies that take longer are given up.</summary>
+    public TimeSpan LeaveTimeout { get; init; } = TimeSpan.FromSeconds(30);
+
+    /// <summary>How often a persisted partition is tried to be copied to another node. Default 3.</summary>
+    public int CopyTries { get; init; } = 3;
+
+    /// <summary>Copies of persisted partitions one executor makes at once. Default 8.</summary>
+    public int CopiesPerExecutor { get; init; } = 8;
+
     /// <summary>How executors are asked for. Null: the shell holds what it holds, no <see cref="ExecutorsWanted"/> is ever emitted.</summary>
     public AllocationOptions? Allocation { get; init; }
 }

@@ -18,9 +18,21 @@ public sealed record JobSnapshot
     /// <summary>Executors that are held, in the order in which they joined.</summary>
     public required ImmutableArray<ExecutorStatus> Executors { get; init; }
 
+    /// <summary>Persisted collections of which anything is held, in the order of their numbers.</summary>
+    public ImmutableArray<CollectionStatus> Collections { get; init; } = [];
+
     /// <summary>Counts over the life of the application.</summary>
     public required JobTotals Totals { get; init; }
 }
+
+/// <summary>One persisted collection.</summary>
+/// <param name="Collection">Its number.</param>
+/// <param name="InMemory">Partitions that an executor has in memory.</param>
+/// <param name="OnDisk">Partitions that are files of a node, whether or not they are in memory, too.</param>
+/// <param name="Replicated">Partitions that two nodes have.</param>
+/// <param name="MemoryBytes">Bytes in memory, each partition counted once.</param>
+/// <param name="DiskBytes">Bytes on disk, each partition counted once.</param>
+public sealed record CollectionStatus(int Collection, int InMemory, int OnDisk, int Replicated, long MemoryBytes, long DiskBytes);
 
 /// <summary>One job.</summary>
 /// <param name="JobId">The job.</param>
@@ -128,7 +140,7 @@ public readonly record struct Distribution(long Minimum, long LowerQuartile, lon
 /// <param name="InFlight">Attempts sent and not ended.</param>
 /// <param name="Succeeded">Attempts that succeeded on it.</param>
 /// <param name="Failed">Attempts that failed on it.</param>
-/// <param name="CachedPartitions">Persisted partitions it holds.</param>
+/// <param name="CachedPartitions">Persisted partitions in its memory.</param>
 /// <param name="State">Whether it gets tasks.</param>
 /// <param name="LastSeen">When it was last heard of.</param>
 public sealed record ExecutorStatus(

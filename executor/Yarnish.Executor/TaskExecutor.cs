@@ -22,6 +22,11 @@ public sealed class TaskExecutor : IAsyncDisposable
     /// <summary>Operators call each other: a lineage of ten thousand steps needs its frames. Reserved, not used, until then.</summary>
     private const int SlotStackBytes = 64 << 20;
 
+    /// <summary>How long an executor that its agent stops writes persisted partitions to disk: well below the grace that agents give.</summary>
+    private static readonly TimeSpan LeaveTimeout = TimeSpan.FromSeconds(3);
+
+    private static readonly ExecutorEnd ToldToEnd = new(0, "Told to end.");
+
     private readonly ExecutorOptions options;
     private readonly IExecutorLink link;
     private readonly Func<ReadOnlyMemory<byte>, StageProgram> deserialize;
@@ -77,7 +82,7 @@ public sealed class TaskExecutor : IAsyncDisposable
         page = new RunningPage(options.PostMortem, options.Slots, this.logger);
         locations = new LocationCache(registry, AskForLocationsAsync, options.LocationsTimeout, this.time, this.logger);
         driverBlocks = new DriverBlocks(AskForBlockAsync, options.OriginTimeout, this.time);
-        services = new ExecutorServices(options, new BlockDirectory(options.BlockDirectory), registry, locations, driverBlocks, barriers, this.time, this.logger);
+        services = new ExecutorServices(options, new BlockDirectory(options.BlockDirectory), registry, locations, driverBlocks, SendFromAsync, barriers, this.time, this.logger);
     }
 
     /// <summary>Completes when the first hello went out.</summary>
@@ -107,7 +112,7 @@ public sealed class TaskExecutor : IAsyncDisposable
     /// </summary>
     public async Task<ExecutorEnd> RunAsync(CancellationToken cancellation = default)
     {
-        await using var cancelled = cancellation.Register(() => ended.TrySetResult(new ExecutorEnd(0, "Told to end.")));
+        await using var cancelled = cancellation.Register(() => ended.TrySetResult(ToldToEnd));
         var starting = link.StartAsync(stopping.Token);
         for (var i = 0; i < options.Slots; i++)
         {
@@ -130,6 +135,12 @@ public sealed class TaskExecutor : IAsyncDisposable
         var end = await ended.Task.ConfigureAwait(false);
 
         logger.LogInformation("Executor {Executor} ends: {Reason}", options.ExecutorId, end.Reason);
+        if (end == ToldToEnd && services.Collections.UsedBytes > 0)
+        {
+            // By the node agent, not by the driver: preempted, or stopped by an operator. The application goes on and will miss what is in memory only.
+            using var enough = new CancellationTokenSource(LeaveTimeout);
+            await WithinAsync(services.Mover.WriteAllAsync(enough.Token), 2 * LeaveTimeout).ConfigureAwait(false);
+        }
         if (sender.Address is { } address)
         {
             await WithinAsync(link.SendAsync(new ExecutorGoodbye(address, end.Reason)).AsTask(), TimeSpan.FromMilliseconds(500)).ConfigureAwait(false);
@@ -150,6 +161,7 @@ public sealed class TaskExecutor : IAsyncDisposable
         }
         sender.Dispose();
         page.Dispose();
+        await services.Mover.DisposeAsync().ConfigureAwait(false);
         services.Dispose();
         stopping.Dispose();
     }
@@ -241,6 +253,12 @@ public sealed class TaskExecutor : IAsyncDisposable
                 {
                     _ = Guard(SayHelloAsync(current));
                 }
+                break;
+            case CopyPartitions copy:
+                services.Mover.Copy(copy);
+                break;
+            case WritePartitions:
+                _ = Guard(services.Mover.WriteAllAsync(stopping.Token));
                 break;
             case LocationsPublished published:
                 locations.OnPublished(published.ShuffleId, published.Epoch);
@@ -349,6 +367,7 @@ public sealed class TaskExecutor : IAsyncDisposable
         sender.Address = address;
         connected.TrySetResult();
         _ = Guard(barriers.SayAgainAsync());
+        services.Collections.NoteAll();
         // All that ended up to here, not only what the hello named: what ended meanwhile found no address.
         foreach (var attempt in table.Snapshot().Ended)
         {
@@ -387,6 +406,7 @@ public sealed class TaskExecutor : IAsyncDisposable
                 _ = Guard(link.SendAsync(new ExecutorBeat(address, sequence++, table.RunningIds(), table.Queued, Environment.WorkingSet)).AsTask());
                 sender.AddRefused();
                 _ = Guard(barriers.SayAgainAsync());
+                _ = Guard(services.Mover.TellAsync());
             }
         }
     }
@@ -398,6 +418,9 @@ public sealed class TaskExecutor : IAsyncDisposable
             await link.SendAsync(new BlockWanted(address, block.Value)).ConfigureAwait(false);
         }
     }
+
+    private ValueTask<bool> SendFromAsync(Func<ExecutorAddress, ExecutorMessage> message) =>
+        sender.Address is { } address ? link.SendAsync(message(address)) : new ValueTask<bool>(false);
 
     private async ValueTask AskForLocationsAsync(ShuffleId shuffle, int wanted)
     {

@@ -50,7 +50,23 @@ internal sealed class HeldExecutor(ExecutorId id, Node node)
     /// <summary>Beats in a row that tell of fewer attempts than were sent long ago.</summary>
     public int BeatsShort { get; set; }
 
+    /// <summary>Persisted partitions in its memory.</summary>
     public int CachedPartitions { get; set; }
+
+    /// <summary>Copies of partitions it is making.</summary>
+    public int Copies { get; set; }
+
+    /// <summary>When it goes at the latest, once nothing is in flight; meaningless unless it drains.</summary>
+    public long LeaveUntil { get; set; }
+
+    /// <summary>Why it drains, for people.</summary>
+    public string LeaveReason { get; set; } = "";
+
+    /// <summary>It drains, and what it had in memory is written to disk.</summary>
+    public bool Written { get; set; }
+
+    /// <summary>It drains, and tasks stored partitions since it was asked to write.</summary>
+    public bool StoredSinceAsked { get; set; }
 
     public long Succeeded { get; set; }
 
@@ -58,6 +74,9 @@ internal sealed class HeldExecutor(ExecutorId id, Node node)
 
     /// <summary>The message being filled during one <c>Apply</c>.</summary>
     public SendTasks? OpenBatch { get; set; }
+
+    /// <summary>The copies being asked for during one <c>Apply</c>.</summary>
+    public SendCopies? OpenCopies { get; set; }
 
     /// <summary>Whether it is in the list of executors to be offered tasks at the end of the <c>Apply</c>.</summary>
     public bool OfferQueued { get; set; }
@@ -76,4 +95,10 @@ internal sealed class Node(NodeId id)
     public List<HeldExecutor> Executors { get; } = [];
 
     public long ExcludedUntil { get; set; }
+
+    /// <summary>It is being emptied: nothing new on it, and what it alone has goes elsewhere.</summary>
+    public bool Draining { get; set; }
+
+    /// <summary>Persisted partitions that are files there.</summary>
+    public int CachedFiles { get; set; }
 }

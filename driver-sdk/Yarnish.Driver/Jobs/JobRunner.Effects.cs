@@ -174,6 +174,12 @@ internal sealed partial class JobRunner
                 outbox.Send(null, new DropBlocks([drop.ShuffleId], []));
                 _ = IgnoreAsync(registry.DeleteShuffleAsync(drop.ShuffleId, stopping.Token));
                 break;
+            case SendCopies copies:
+                outbox.Send(copies.To, new CopyPartitions(Locate(copies.Partitions)));
+                break;
+            case WriteOut write:
+                outbox.Send(write.To, WritePartitions.Instance);
+                break;
             case ExecutorsWanted wanted:
                 fleet.Want(wanted.Count, wanted.PreferredNodes, now);
                 break;
@@ -262,12 +268,16 @@ internal sealed partial class JobRunner
             outbox.Send(send.To, new TaskBatch(application, DriverEpoch, send.StageId, send.StageAttempt, hash, batch)
             {
                 Shuffles = send.Inputs,
+                Elsewhere = send.Elsewhere is { } elsewhere ? Locate(elsewhere) : [],
                 TraceParent = traceParent,
                 Links = links,
                 SettledUpTo = send.SettledUpTo,
             });
         }
     }
+
+    private PartitionAt[] Locate(List<PartitionOn> partitions) =>
+        [.. partitions.Select(partition => new PartitionAt(partition.Collection, partition.Partition, partition.NodeId, nodeUrls.GetValueOrDefault(partition.NodeId, "")))];
 
     private void Settle(TasksSettled settled)
     {

@@ -42,6 +42,9 @@ internal sealed partial class JobRunner
             case ExecutorMessageReceived { Message: BarrierArrived arrived }:
                 Tell(new BarrierReached(arrived.From, arrived.AttemptId, arrived.Round, arrived.Message), now);
                 break;
+            case ExecutorMessageReceived { Message: PartitionsHeld held }:
+                Tell(PartitionsTold.From(held), now);
+                break;
             case ExecutorMessageReceived { Message: ExecutorGoodbye goodbye }:
                 Tell(new ExecutorLost(goodbye.From.ExecutorId, ContainerExitCause.StoppedByOperator, goodbye.Reason), now);
                 break;

@@ -106,8 +106,22 @@ internal sealed class ApplicationStatus
             case StatusEvent.CollectionUnpersisted unpersisted:
                 collections.Remove(unpersisted.Id);
                 break;
-            case StatusEvent.PartitionEvicted evicted when collections.TryGetValue(evicted.Collection, out var collection):
-                collection.Remove(evicted.ExecutorId, evicted.Partition);
+            case StatusEvent.PartitionsHeld held:
+                foreach (var partition in held.Partitions)
+                {
+                    if (!collections.TryGetValue(partition.Collection, out var collection))
+                    {
+                        continue;
+                    }
+                    if (partition is { MemoryBytes: 0, DiskBytes: 0 })
+                    {
+                        collection.Remove(held.ExecutorId, partition.Partition);
+                    }
+                    else
+                    {
+                        collection.Add(held.ExecutorId, partition);
+                    }
+                }
                 break;
             case StatusEvent.AccumulatorChanged changed:
                 if (accumulators.Count < MaximumNamed || accumulators.ContainsKey(changed.Id))

@@ -59,8 +59,8 @@ internal abstract record StatusEvent(DateTimeOffset At)
     /// <summary>A collection is no longer persisted.</summary>
     public sealed record CollectionUnpersisted(DateTimeOffset At, int Id) : StatusEvent(At);
 
-    /// <summary>An executor no longer holds a persisted partition.</summary>
-    public sealed record PartitionEvicted(DateTimeOffset At, ExecutorId ExecutorId, int Collection, int Partition) : StatusEvent(At);
+    /// <summary>What an executor and its node hold of persisted partitions now; nothing where both sizes are 0.</summary>
+    public sealed record PartitionsHeld(DateTimeOffset At, ExecutorId ExecutorId, IReadOnlyList<CachedPartition> Partitions) : StatusEvent(At);
 
     /// <summary>A named accumulator has a value.</summary>
     public sealed record AccumulatorChanged(DateTimeOffset At, int Id, string Name, string Value) : StatusEvent(At);

@@ -11,7 +11,7 @@ internal static class StatusReport
     {
         ExecutorLost lost => new StatusEvent.ExecutorRemoved(now, lost.ExecutorId, lost.Cause, lost.Message),
         CollectionUnpersisted unpersisted => new StatusEvent.CollectionUnpersisted(now, unpersisted.Collection),
-        PartitionEvicted evicted => new StatusEvent.PartitionEvicted(now, evicted.ExecutorId, evicted.Collection, evicted.Partition),
+        PartitionsTold { Partitions.Count: > 0 } told => new StatusEvent.PartitionsHeld(now, told.Address.ExecutorId, told.Partitions),
         _ => null,
     };
 

@@ -11,7 +11,14 @@ namespace Yarnish.Blocks;
 /// Called when no holder could give it: completes when the origin has put it somewhere (onto this node, or onto one that it added to the registry), throws when it will not. Null when the
 /// block has no origin.
 /// </param>
-public sealed record BlockNeed(BlockId Block, long MaximumBytes, long? Length = null, Func<CancellationToken, Task>? AskOrigin = null);
+public sealed record BlockNeed(BlockId Block, long MaximumBytes, long? Length = null, Func<CancellationToken, Task>? AskOrigin = null)
+{
+    /// <summary>Who holds it, in order of preference, when the asker knows: the registry is then neither asked nor told. Null when it does not.</summary>
+    public IReadOnlyList<BlockLocation>? Holders { get; init; }
+
+    /// <summary>Told of each holder that lacks the block, or holds it damaged; null when nobody wants to know.</summary>
+    public Action<BlockLocation>? Missing { get; init; }
+}
 
 /// <summary>How often blocks were found where.</summary>
 /// <param name="Local">Were on this node already.</param>
@@ -132,15 +139,15 @@ public sealed class BlockFetcher(BlockDirectory directory, BlockLocation self, I
             {
                 // Only the origin, or another executor of this node, puts it here.
                 Interlocked.Increment(ref round > 0 ? ref fromOrigin : ref local);
-                await AddHolderAsync(block).ConfigureAwait(false);
+                await AnnounceAsync(need).ConfigureAwait(false);
                 return;
             }
-            foreach (var holder in await HoldersAsync(block, problems, cancellation).ConfigureAwait(false))
+            foreach (var holder in await HoldersAsync(need, problems, cancellation).ConfigureAwait(false))
             {
                 if (await TryCopyAsync(need, holder, problems, cancellation).ConfigureAwait(false) is not { } problem)
                 {
                     Interlocked.Increment(ref fromHolders);
-                    await AddHolderAsync(block).ConfigureAwait(false);
+                    await AnnounceAsync(need).ConfigureAwait(false);
                     return;
                 }
                 last = problem;
@@ -155,12 +162,14 @@ public sealed class BlockFetcher(BlockDirectory directory, BlockLocation self, I
             $"Block {block} could not be had{(problems.Count == 0 ? ": nobody is known to hold it" : $": {string.Join("; ", problems.Distinct().TakeLast(8))}")}.", last);
     }
 
-    private async Task<List<BlockLocation>> HoldersAsync(BlockId block, List<string> problems, CancellationToken cancellation)
+    private Task AnnounceAsync(BlockNeed need) => need.Holders is null ? AddHolderAsync(need.Block) : Task.CompletedTask;
+
+    private async Task<List<BlockLocation>> HoldersAsync(BlockNeed need, List<string> problems, CancellationToken cancellation)
     {
         IReadOnlyList<BlockLocation> found;
         try
         {
-            found = self.NodeUrl.Length == 0 ? [] : await registry.FindHoldersAsync(block, cancellation: cancellation).ConfigureAwait(false);
+            found = self.NodeUrl.Length == 0 ? [] : need.Holders ?? await registry.FindHoldersAsync(need.Block, cancellation: cancellation).ConfigureAwait(false);
         }
         catch (BlockRegistryException error)
         {
@@ -189,7 +198,11 @@ public sealed class BlockFetcher(BlockDirectory directory, BlockLocation self, I
             catch (Exception error) when (error is BlockMissingException or BlockCorruptException)
             {
                 Note(error);
-                await TellAsync((registry, patience) => registry.RemoveHolderAsync(need.Block, holder, patience), need.Block).ConfigureAwait(false);
+                need.Missing?.Invoke(holder);
+                if (need.Holders is null)
+                {
+                    await TellAsync((registry, patience) => registry.RemoveHolderAsync(need.Block, holder, patience), need.Block).ConfigureAwait(false);
+                }
                 return error;
             }
             catch (Exception error) when (error is HttpRequestException or TimeoutException or NodeReadException)

@@ -45,23 +45,9 @@ internal sealed class PartitionFiles(BlockDirectory directory, ILogger logger)
         {
             Disk(() => file.AppendFrame(buffer.WrittenSpan));
         }
-        return Commit(collection, file);
-    }
-
-    /// <summary>Opens a partition's file for bytes that come from elsewhere; <see cref="Commit"/> makes it exist.</summary>
-    /// <exception cref="PartitionNotWrittenException">The disk is full or broken.</exception>
-    public FrameFile Create(int collection, int partition) => Disk(() => directory.CreateNamed(BlockId.OfPartition(collection, partition)));
-
-    /// <summary>Makes a file that is complete exist; its length. A collection that was dropped meanwhile leaves none.</summary>
-    /// <exception cref="PartitionNotWrittenException">The disk is full or broken.</exception>
-    public long Commit(int collection, FrameFile file)
-    {
         var length = file.Length;
         Disk(file.Commit);
-        if (IsDropped(collection))
-        {
-            DeleteAll(collection);
-        }
+        RemoveIfDropped(collection);
         return length;
     }
 
@@ -122,6 +108,15 @@ internal sealed class PartitionFiles(BlockDirectory directory, ILogger logger)
         }
     }
 
+    /// <summary>A collection that was dropped while a file of it came to be leaves none.</summary>
+    public void RemoveIfDropped(int collection)
+    {
+        if (IsDropped(collection))
+        {
+            DeleteAll(collection);
+        }
+    }
+
     /// <summary>The collection is no longer persisted: nothing of it is written any more.</summary>
     public void Drop(int collection) => dropped[collection] = true;
 
@@ -170,5 +165,5 @@ internal sealed class PartitionFiles(BlockDirectory directory, ILogger logger)
     }
 }
 
-/// <summary>A persisted partition could not be written to the disk of this node: it is then not held there, which fails nothing.</summary>
+/// <summary>The disk of this node did not take a persisted partition: it is then not held there, which fails nothing.</summary>
 internal sealed class PartitionNotWrittenException(Exception inner) : Exception(inner.Message, inner);

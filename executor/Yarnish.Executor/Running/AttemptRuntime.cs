@@ -56,7 +56,7 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
     public override TaskCounters Counters { get; } = new();
 
     /// <inheritdoc/>
-    public override ICollectionCache Cache => cache ??= new AttemptCache(services.Collections, null, services.Logger);
+    public override ICollectionCache Cache => cache ??= new AttemptCache(services.Collections, attempt.Batch.Elsewhere.Count == 0 ? null : Fetch, services.Logger);
 
     /// <summary>What it added to accumulators; null when nothing, or before <see cref="CloseAccumulators"/>.</summary>
     public ImmutableSortedDictionary<int, ReadOnlyMemory<byte>>? Accumulators { get; private set; }
@@ -323,6 +323,23 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
     {
         writer?.Abandon();
         readers?.ForEach(static reader => reader.Dispose());
+    }
+
+    private bool Fetch(int collection, int partition)
+    {
+        var started = Now;
+        var fetched = services.Mover.Fetch(collection, partition, attempt.Batch.Elsewhere, Context.Cancellation);
+        if (traced)
+        {
+            (Phases ??= []).Add(new TaskPhase(
+                "partition.fetch",
+                started,
+                Now - started,
+                ("yarnish.collection", collection),
+                ("yarnish.partition", partition),
+                ("yarnish.fetched", fetched ? 1 : 0)));
+        }
+        return fetched;
     }
 
     private ShuffleLocations Locate(ShuffleId shuffle)

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging;
 using Yarnish.Blocks;
+using Yarnish.Protocol;
 
 namespace Yarnish.Executor;
 
@@ -13,13 +14,15 @@ internal sealed class ExecutorServices : IDisposable
     // Written by one slot, read by others: a late value costs one more wait.
     private long registryDownUntil;
 
-    public ExecutorServices(ExecutorOptions options, BlockDirectory directory, IBlockRegistry registry, LocationCache locations, DriverBlocks driver, BarrierGate barriers, TimeProvider time, ILogger logger)
+    public ExecutorServices(ExecutorOptions options, BlockDirectory directory, IBlockRegistry registry, LocationCache locations, DriverBlocks driver,
+        Func<Func<ExecutorAddress, ExecutorMessage>, ValueTask<bool>> send, BarrierGate barriers, TimeProvider time, ILogger logger)
     {
         this.registry = registry;
         (Options, Directory, Locations, Barriers, Time, Logger) = (options, directory, locations, barriers, time, logger);
         client = new(() => new BlockClient(options.ApplicationId, options.ApplicationToken, time: time));
         fetcher = new BlockFetcher(directory, new BlockLocation(options.NodeId, options.NodeUrl), registry, () => Client, time, logger);
         Collections = new(new PartitionFiles(directory, logger), options.MemoryBytes / 2, logger);
+        Mover = new(options, Collections, fetcher, send, logger);
         Broadcasts = new(fetcher, directory, driver.AskAsync, options.MemoryBytes / 5, logger);
         Shared = options.SharesRows ? new SharedShuffles(options.MemoryBytes / 5) : null;
         TaskResources = new(options.Slots, options.MemoryBytes, options.MemoryBytes / options.Slots);
@@ -37,6 +40,9 @@ internal sealed class ExecutorServices : IDisposable
 
     /// <summary>Persisted partitions: half of the memory.</summary>
     public CollectionStore Collections { get; }
+
+    /// <summary>Moves persisted partitions between nodes.</summary>
+    public PartitionMover Mover { get; }
 
     /// <summary>Values of broadcasts: a fifth of the memory.</summary>
     public BroadcastStore Broadcasts { get; }

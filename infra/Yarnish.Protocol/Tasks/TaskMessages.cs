@@ -31,6 +31,9 @@ public sealed record TaskBatch(
     /// <summary>For attempts that try again what failed: the span of the try before. Only where the stage is traced.</summary>
     public IReadOnlyList<AttemptLink> Links { get; init; } = [];
 
+    /// <summary>Persisted partitions that these tasks read and that are files of other nodes: to be fetched rather than computed again. Several nodes of one partition in order of preference.</summary>
+    public IReadOnlyList<PartitionAt> Elsewhere { get; init; } = [];
+
     /// <summary>Every attempt up to this one is settled at the driver: its kept result may be forgotten. 0 says nothing.</summary>
     public long SettledUpTo { get; init; }
 }

@@ -247,7 +247,7 @@ public sealed class DispatchTests
         var world = WithCache(2);
         var holder = world.All.OfType<TasksSettled>().SelectMany(settled => settled.Tasks).Single(task => task.Partition == 0).ExecutorId;
 
-        world.Apply(new PartitionEvicted(holder, 7, 0)).Apply(new PartitionEvicted(holder, 7, 0)).Apply(new PartitionEvicted(holder, 9, 0));
+        world.Tell(holder.Value, new CachedPartition(7, 0, 0, 0)).Tell(holder.Value, new CachedPartition(7, 0, 0, 0), new CachedPartition(9, 0, 0, 0));
 
         Assert.Equal(1, world.Snapshot.Executors.Sum(executor => executor.CachedPartitions));
     }

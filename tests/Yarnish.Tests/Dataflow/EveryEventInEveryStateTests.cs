@@ -84,7 +84,14 @@ public sealed class EveryEventInEveryStateTests
         ["shuffle released"] = static _ => new ShuffleReleased(new ShuffleId(0)),
         ["strange shuffle released"] = static _ => new ShuffleReleased(new ShuffleId(55)),
         ["unpersisted"] = static _ => new CollectionUnpersisted(1),
-        ["evicted"] = static _ => new PartitionEvicted(new ExecutorId("a"), 1, 0),
+        ["evicted"] = static _ => new PartitionsTold(new ExecutorAddress(new ExecutorId("a"), 1), new NodeId("n1"), [new CachedPartition(1, 0, 0, 0)]),
+        ["partitions of a stranger"] = static _ => new PartitionsTold(new ExecutorAddress(new ExecutorId("q"), 1), new NodeId("n77"), [new CachedPartition(1, 0, 0, 7)])
+        {
+            Lost = [new PartitionAt(9, 9, new NodeId("n76"), "")], AllWritten = true,
+        },
+        ["node draining"] = static _ => new NodeDraining(new NodeId("n1"), true),
+        ["strange node draining"] = static _ => new NodeDraining(new NodeId("n77"), true),
+        ["node stays"] = static _ => new NodeDraining(new NodeId("n1"), false),
         ["time passed"] = static _ => TimePassed.Instance,
     };
 

@@ -123,6 +123,13 @@ internal sealed class World
 
     public World Beat(string executor) => Apply(new ExecutorAlive(Address(executor), Ids([.. On(executor).Select(task => task.Attempt)]), 0));
 
+    /// <summary>An executor tells what it and its node hold of partitions now.</summary>
+    public World Tell(string executor, params CachedPartition[] held) => Apply(new PartitionsTold(Address(executor), new NodeId(_executors[executor].Node), held));
+
+    /// <summary>An executor that leaves has written everything.</summary>
+    public World TellAllWritten(string executor, params CachedPartition[] held) =>
+        Apply(new PartitionsTold(Address(executor), new NodeId(_executors[executor].Node), held) { AllWritten = true });
+
     public World Lose(string executor, ContainerExitCause cause = ContainerExitCause.Failed, long[]? running = null)
     {
         Apply(new ExecutorLost(new ExecutorId(executor), cause, "its process ended") { Running = running is null ? null : Ids(running) });

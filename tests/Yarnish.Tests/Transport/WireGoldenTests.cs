@@ -16,7 +16,7 @@ public sealed class WireGoldenTests
     {
         ["task-batch"] = new TaskBatch(App, 1, new(2), 1, "5e3f", [new(new(17), 0, 0, default), new(new(18), 1, 2, default), new(new(19), 2, 0, new byte[] { 1, 2, 3 })])
         {
-            Shuffles = [new(new(4), 2)], TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", SettledUpTo = 16,
+            Shuffles = [new(new(4), 2)], TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", SettledUpTo = 16, Elsewhere = [new(9, 1, new("n2"), "http://n2:8000")],
         },
         ["code-block"] = new CodeBlock(App, "5e3f", new byte[] { 0xca, 0xfe }),
         ["cancel-tasks"] = new CancelTasks([new(17), new(18)], "job was cancelled"),
@@ -25,6 +25,9 @@ public sealed class WireGoldenTests
         ["say-hello"] = new SayHello(1),
         ["shutdown-executor"] = new ShutdownExecutor("done"),
         ["block-given"] = new BlockGiven("broadcast-3-0", "Broadcast 3 was disposed."),
+        ["copy-partitions"] = new CopyPartitions([new(9, 1, new("n1"), "http://n1:8000"), new(9, 2, new("n2"), "http://n2:8000")]),
+        ["write-partitions"] = WritePartitions.Instance,
+        ["partitions-held"] = new PartitionsHeld(From, new("n1"), [new(9, 1, 0, 500), new(9, 2, 0, 0) { Replicate = true }]) { Lost = [new(9, 2, new("n2"), "http://n2:8000")], AllWritten = true },
         ["locations-published"] = new LocationsPublished(new(4), 2),
         ["barrier-released"] = new BarrierReleased([new(17), new(18)], 3, ["a:1", "", "ü"]),
         ["barrier-arrived"] = new BarrierArrived(From, new(17), 3, "a:1"),

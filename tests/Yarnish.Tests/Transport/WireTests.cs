@@ -22,6 +22,9 @@ public sealed class WireTests
     private static readonly Gen<IReadOnlyList<TaskAttemptId>> Attempts = Attempt.List[0, 5].Select(list => (IReadOnlyList<TaskAttemptId>)list);
     private static readonly Gen<ExecutorAddress> Address = Gen.Select(Id, Gen.Int[0, int.MaxValue], (id, epoch) => new ExecutorAddress(new(id), epoch));
 
+    private static readonly Gen<IReadOnlyList<PartitionAt>> Places = Gen.Select(Gen.Int, Gen.Int, Id, Text, (collection, partition, node, url) => new PartitionAt(collection, partition, new(node), url))
+        .List[0, 4].Select(list => (IReadOnlyList<PartitionAt>)list);
+
     private static readonly Gen<RemoteError> Error = Gen.Recursive<RemoteError>((depth, inner) => Gen.Select(
         Text, Text, Text, depth < 6 ? Gen.OneOf(Gen.Const((RemoteError?)null), inner.Select(error => (RemoteError?)error)) : Gen.Const((RemoteError?)null),
         (type, message, stack, cause) => new RemoteError(type, message, stack) { Inner = cause }));
@@ -69,19 +72,27 @@ public sealed class WireTests
             (ExecutorMessage)new ExecutorHello(head.Item1, new(head.Item2), head.Item3, head.Item4, running, finished) { ProcessId = pid, Host = host }),
         Gen.Select(Address, Gen.Int, Gen.Int, (from, shuffle, epoch) => (ExecutorMessage)new LocationsWanted(from, new(shuffle), epoch)),
         Gen.Select(Address, Id, (from, block) => (ExecutorMessage)new BlockWanted(from, block)),
+        Gen.Select(Address, Id, Places, Gen.Bool, (from, node, places, written) => (ExecutorMessage)new PartitionsHeld(from, new(node), [.. places.Select(place => new CachedPartition(place.Collection, place.Partition, 1, 0))])
+        {
+            Lost = places,
+            AllWritten = written,
+        }),
         Gen.Select(Address, Text, (from, text) => (ExecutorMessage)new ExecutorGoodbye(from, text)));
 
     private static readonly Gen<TaskAssignment> Assignment = Gen.Select(Attempt, Gen.Int, Gen.Int, Bytes, (attempt, partition, number, input) => new TaskAssignment(attempt, partition, number, input));
 
     private static readonly Gen<DriverMessage> FromDriver = Gen.OneOf(
-        Gen.Select(Gen.Select(Gen.Int, Gen.Int, Gen.Int, Text), Assignment.List[0, 8], Gen.Select(Gen.Int, Gen.Int).List[0, 3], Text, Gen.Long, (head, tasks, shuffles, trace, settled) =>
+        Gen.Select(Gen.Select(Gen.Int, Gen.Int, Gen.Int, Text), Assignment.List[0, 8], Gen.Select(Gen.Int, Gen.Int).List[0, 3], Text, Gen.Long, Places, (head, tasks, shuffles, trace, settled, places) =>
             (DriverMessage)new TaskBatch(App, head.Item1, new(head.Item2), head.Item3, head.Item4, tasks)
             {
                 Shuffles = [.. shuffles.Select(pair => new ShuffleInput(new(pair.Item1), pair.Item2))],
                 TraceParent = trace,
                 Links = [.. shuffles.Select(pair => new AttemptLink(new(pair.Item1), trace))],
                 SettledUpTo = settled,
+                Elsewhere = places,
             }),
+        Places.Select(places => (DriverMessage)new CopyPartitions(places)),
+        Gen.Const((DriverMessage)WritePartitions.Instance),
         Gen.Select(Text, Bytes, (hash, content) => (DriverMessage)new CodeBlock(App, hash, content)),
         Gen.Select(Attempts, Text, (attempts, text) => (DriverMessage)new CancelTasks(attempts, text)),
         Gen.Select(Gen.Int.List[0, 4], Gen.Int.List[0, 4], (shuffles, collections) => (DriverMessage)new DropBlocks([.. shuffles.Select(value => new ShuffleId(value))], collections) { Broadcasts = [.. collections.Skip(2)] }),

@@ -13,7 +13,7 @@ internal static class WireNames
         "type", "app", "driverEpoch", "stage", "stageAttempt", "code", "shuffles", "trace", "settledUpTo", "tasks", "bytes", "attempts", "reason", "collections",
         "shuffle", "epoch", "executor", "node", "url", "slots", "running", "finished", "pid", "host", "sequence", "queued", "memory", "reports", "id", "end",
         "metrics", "result", "block", "map", "accumulators", "cached", "kind", "error", "message", "stack", "inner", "partition", "attempt", "sizes", "byTask",
-        "cause", "links", "broadcasts", "round", "messages",
+        "cause", "links", "broadcasts", "round", "messages", "partitions", "elsewhere", "lost", "allWritten",
     ];
 
     /// <summary>Lets the reader find names without making strings of them. Read-only after this, hence shared.</summary>

@@ -89,6 +89,7 @@ internal sealed class WireReader
         List<AttemptLink> links = [];
         List<ShuffleId>? dropped = null;
         List<int> collections = [], broadcasts = [];
+        List<PartitionAt> partitions = [], elsewhere = [];
         Expect(json, JsonToken.StartObject);
         while (Property(json) is { } name)
         {
@@ -160,6 +161,12 @@ internal sealed class WireReader
                 case "tasks":
                     tasks = Tasks(json);
                     break;
+                case "partitions":
+                    partitions = Places(json);
+                    break;
+                case "elsewhere":
+                    elsewhere = Places(json);
+                    break;
                 default:
                     json.Skip();
                     break;
@@ -173,6 +180,7 @@ internal sealed class WireReader
                 Shuffles = inputs ?? [],
                 TraceParent = trace,
                 Links = links,
+                Elsewhere = elsewhere,
                 SettledUpTo = settled,
             },
             "code-block" => new CodeBlock(known, Required(code, "code"), content),
@@ -184,6 +192,8 @@ internal sealed class WireReader
             "locations-published" => new LocationsPublished(new(shuffle), epoch),
             "block-given" => new BlockGiven(Required(block, "block"), reason),
             "barrier-released" => new BarrierReleased(attempts, round, messages),
+            "copy-partitions" => new CopyPartitions(partitions),
+            "write-partitions" => WritePartitions.Instance,
             _ => throw new WireFormatException($"A driver sends no message of type '{type}'."),
         };
     }
@@ -196,6 +206,9 @@ internal sealed class WireReader
         long sequence = 0, memory = 0, attempt = 0;
         IReadOnlyList<TaskAttemptId> running = [], finished = [];
         List<TaskReport>? reports = null;
+        List<CachedPartition> cached = [];
+        List<PartitionAt> lost = [];
+        var allWritten = false;
         Expect(json, JsonToken.StartObject);
         while (Property(json) is { } name)
         {
@@ -264,6 +277,15 @@ internal sealed class WireReader
                 case "block":
                     block = Text(json);
                     break;
+                case "cached":
+                    cached = Cached(json);
+                    break;
+                case "lost":
+                    lost = Places(json);
+                    break;
+                case "allWritten":
+                    allWritten = Boolean(json);
+                    break;
                 default:
                     json.Skip();
                     break;
@@ -280,6 +302,7 @@ internal sealed class WireReader
             "block-wanted" => new BlockWanted(from, Required(block, "block")),
             "barrier-arrived" => new BarrierArrived(from, new(attempt), round, said),
             "executor-goodbye" => new ExecutorGoodbye(from, reason),
+            "partitions-held" => new PartitionsHeld(from, NodeId.Create(Required(node, "node")), cached) { Lost = lost, AllWritten = allWritten },
             _ => throw new WireFormatException($"An executor sends no message of type '{type}'."),
         };
     }
@@ -427,8 +450,7 @@ internal sealed class WireReader
                     attempt = Long(json);
                     break;
                 case "byTask":
-                    Expect(json, JsonToken.Boolean);
-                    byTask = (bool)json.Value!;
+                    byTask = Boolean(json);
                     break;
                 case "error":
                     error = Error(json, depth: 0);
@@ -591,6 +613,18 @@ internal sealed class WireReader
         return cached;
     }
 
+    private static List<PartitionAt> Places(JsonTextReader json)
+    {
+        var places = new List<PartitionAt>();
+        Expect(json, JsonToken.StartArray);
+        while (Element(json, JsonToken.StartArray))
+        {
+            places.Add(new PartitionAt(Integer(json), Integer(json), NodeId.Create(Text(json)), Text(json)));
+            EndArray(json);
+        }
+        return places;
+    }
+
     private static List<ShuffleInput> ShuffleInputs(JsonTextReader json)
     {
         var inputs = new List<ShuffleInput>();
@@ -676,6 +710,12 @@ internal sealed class WireReader
         }
         value = json is { TokenType: JsonToken.Integer, Value: long number } ? number : throw Unexpected(json, "a whole number");
         return true;
+    }
+
+    private static bool Boolean(JsonTextReader json)
+    {
+        Advance(json);
+        return json is { TokenType: JsonToken.Boolean, Value: bool value } ? value : throw Unexpected(json, "true or false");
     }
 
     private static long Long(JsonTextReader json)

@@ -119,6 +119,15 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
                 }
                 writer.WriteEndArray();
                 break;
+            case CopyPartitions copy:
+                Text(writer, "type", "copy-partitions");
+                Text(writer, "app", application.Value);
+                Places(writer, "partitions", copy.Partitions);
+                break;
+            case WritePartitions:
+                Text(writer, "type", "write-partitions");
+                Text(writer, "app", application.Value);
+                break;
             default:
                 throw new InvalidOperationException($"{message.GetType().Name} has no wire format: add it to WireWriter and WireReader.");
         }
@@ -139,6 +148,7 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
             BlockWanted => "block-wanted",
             BarrierArrived => "barrier-arrived",
             ExecutorGoodbye => "executor-goodbye",
+            PartitionsHeld => "partitions-held",
             _ => throw new InvalidOperationException($"{message.GetType().Name} has no wire format: add it to WireWriter and WireReader."),
         });
         Text(writer, "app", application.Value);
@@ -186,6 +196,19 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
             case ExecutorGoodbye goodbye:
                 Text(writer, "reason", goodbye.Reason);
                 break;
+            case PartitionsHeld held:
+                Text(writer, "node", held.NodeId.Value);
+                Cached(writer, "cached", held.Partitions);
+                if (held.Lost.Count > 0)
+                {
+                    Places(writer, "lost", held.Lost);
+                }
+                if (held.AllWritten)
+                {
+                    writer.WritePropertyName("allWritten");
+                    writer.WriteValue(true);
+                }
+                break;
         }
         writer.WriteEndObject();
         return Finish(message.GetType().Name);
@@ -227,6 +250,10 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
             }
             writer.WriteEndArray();
         }
+        if (batch.Elsewhere.Count > 0)
+        {
+            Places(writer, "elsewhere", batch.Elsewhere);
+        }
         if (batch.SettledUpTo != 0)
         {
             Number(writer, "settledUpTo", batch.SettledUpTo);
@@ -250,6 +277,42 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
                 writer.WriteValue(task.Input.Length);
                 Attach(task.Input);
             }
+            writer.WriteEndArray();
+        }
+        writer.WriteEndArray();
+    }
+
+    private static void Cached(JsonTextWriter writer, string name, IReadOnlyList<CachedPartition> partitions)
+    {
+        writer.WritePropertyName(name);
+        writer.WriteStartArray();
+        foreach (var partition in partitions)
+        {
+            writer.WriteStartArray();
+            writer.WriteValue(partition.Collection);
+            writer.WriteValue(partition.Partition);
+            writer.WriteValue(partition.MemoryBytes);
+            writer.WriteValue(partition.DiskBytes);
+            if (partition.Replicate)
+            {
+                writer.WriteValue(1);
+            }
+            writer.WriteEndArray();
+        }
+        writer.WriteEndArray();
+    }
+
+    private static void Places(JsonTextWriter writer, string name, IReadOnlyList<PartitionAt> places)
+    {
+        writer.WritePropertyName(name);
+        writer.WriteStartArray();
+        foreach (var place in places)
+        {
+            writer.WriteStartArray();
+            writer.WriteValue(place.Collection);
+            writer.WriteValue(place.Partition);
+            writer.WriteValue(place.NodeId.Value);
+            writer.WriteValue(place.NodeUrl);
             writer.WriteEndArray();
         }
         writer.WriteEndArray();
@@ -305,22 +368,7 @@ internal sealed class WireWriter(int maximumBytes = WireWriter.DefaultMaximumByt
         }
         if (report.Cached is { Count: > 0 } cached)
         {
-            writer.WritePropertyName("cached");
-            writer.WriteStartArray();
-            foreach (var partition in cached)
-            {
-                writer.WriteStartArray();
-                writer.WriteValue(partition.Collection);
-                writer.WriteValue(partition.Partition);
-                writer.WriteValue(partition.MemoryBytes);
-                writer.WriteValue(partition.DiskBytes);
-                if (partition.Replicate)
-                {
-                    writer.WriteValue(1);
-                }
-                writer.WriteEndArray();
-            }
-            writer.WriteEndArray();
+            Cached(writer, "cached", cached);
         }
         writer.WriteEndObject();
     }
