@@ -92,7 +92,7 @@ internal static class EventLogFormat
         StatusEvent.TasksCounted => "tasksCounted",
         StatusEvent.CollectionPersisted => "collectionPersisted",
         StatusEvent.CollectionUnpersisted => "collectionUnpersisted",
-        StatusEvent.PartitionEvicted => "partitionEvicted",
+        StatusEvent.PartitionsHeld => "partitionsHeld",
         StatusEvent.AccumulatorChanged => "accumulatorChanged",
         StatusEvent.EventsLost => "eventsLost",
         _ => throw new ArgumentException($"{happened.GetType().Name} has no name in the log.", nameof(happened)),
@@ -216,10 +216,20 @@ internal static class EventLogFormat
             case StatusEvent.CollectionUnpersisted collection:
                 Field(json, "collection", collection.Id);
                 break;
-            case StatusEvent.PartitionEvicted evicted:
-                Field(json, "executor", evicted.ExecutorId.Value);
-                Field(json, "collection", evicted.Collection);
-                Field(json, "partition", evicted.Partition);
+            case StatusEvent.PartitionsHeld told:
+                Field(json, "executor", told.ExecutorId.Value);
+                json.WritePropertyName("held");
+                json.WriteStartArray();
+                foreach (var held in told.Partitions)
+                {
+                    json.WriteStartArray();
+                    json.WriteValue(held.Collection);
+                    json.WriteValue(held.Partition);
+                    json.WriteValue(held.MemoryBytes);
+                    json.WriteValue(held.DiskBytes);
+                    json.WriteEndArray();
+                }
+                json.WriteEndArray();
                 break;
             case StatusEvent.AccumulatorChanged accumulator:
                 Field(json, "accumulator", accumulator.Id);
@@ -264,7 +274,8 @@ internal static class EventLogFormat
                 at, Stage(line), Number(line, "stageAttempt"), Long(line, "succeeded"), Long(line, "failed"), Long(line, "stopped"), Long(line, "lost")),
             "collectionPersisted" => new StatusEvent.CollectionPersisted(at, Number(line, "collection"), Text(line, "name"), Text(line, "level"), Number(line, "partitions")),
             "collectionUnpersisted" => new StatusEvent.CollectionUnpersisted(at, Number(line, "collection")),
-            "partitionEvicted" => new StatusEvent.PartitionEvicted(at, Executor(line), Number(line, "collection"), Number(line, "partition")),
+            "partitionsHeld" => new StatusEvent.PartitionsHeld(at, Executor(line), [.. Items(line, "held").Select(static item => item.Select(static value => (long)value).ToArray())
+                .Where(static item => item.Length >= 4).Select(static item => new CachedPartition(checked((int)item[0]), checked((int)item[1]), item[2], item[3]))]),
             "accumulatorChanged" => new StatusEvent.AccumulatorChanged(at, Number(line, "accumulator"), Text(line, "name"), Text(line, "value")),
             "eventsLost" => new StatusEvent.EventsLost(at, Long(line, "count")),
             _ => null,

@@ -148,7 +148,7 @@ public sealed class ApplicationStatusTests
         Assert.Equal((1, 10, 1), (status.Collections().Single().CachedPartitions, status.Collections().Single().MemoryBytes, status.Collections().Single().DiskBytes));
         Assert.Equal((1, "active"), (status.Executors().First().CachedPartitions, status.Executors().First().State));
         Assert.Equal((0, "lost", "killedBySignal"), (status.Executors().Last().CachedPartitions, status.Executors().Last().State, status.Executors().Last().Cause));
-        status.Apply(new StatusEvent.PartitionEvicted(Given.Start, x1, 4, 0));
+        status.Apply(new StatusEvent.PartitionsHeld(Given.Start, x1, [new CachedPartition(4, 0, 0, 0)]));
         Assert.Equal(0, status.Collections().Single().CachedPartitions);
         status.Apply(new StatusEvent.CollectionUnpersisted(Given.Start, 4));
         Assert.Empty(status.Collections());

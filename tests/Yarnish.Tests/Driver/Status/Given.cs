@@ -121,7 +121,7 @@ internal static class Given
         new StatusEvent.TasksCounted(Start, new StageId(1), 2, 1, 2, 3, 4),
         new StatusEvent.CollectionPersisted(Start, 4, "Select at Program.cs:1", "MemoryAndDisk", 8),
         new StatusEvent.CollectionUnpersisted(Start, 4),
-        new StatusEvent.PartitionEvicted(Start, ExecutorId.Create("x-1"), 4, 1),
+        new StatusEvent.PartitionsHeld(Start, ExecutorId.Create("x-1"), [new CachedPartition(4, 1, 0, 100)]),
         new StatusEvent.AccumulatorChanged(Start, 1, "errors", "17"),
         new StatusEvent.EventsLost(Start, 12),
         new StatusEvent.ApplicationEnded(Start, false, "why"),
