@@ -23,6 +23,7 @@ Usage: infra/services.sh VERB
   restart rabbitmq|redis    stop in good order and start again, same port, same data
   kill    rabbitmq|redis    SIGKILL (fault tests)
   start   rabbitmq|redis    start again after kill, same port, same data
+  pause|resume rabbitmq|redis   SIGSTOP and SIGCONT: alive, connected and silent (fault tests)
   flush redis               forget every key (fault tests)
   block|unblock rabbitmq    make the broker block publishers, as a memory alarm would (fault tests)
 Environment: Yarnish__RabbitMq (amqp URI) and Yarnish__Redis (host:port[,options]) name services to use instead, when they answer.
@@ -225,6 +226,7 @@ stop_group() {  # pid file, signal, seconds
     [ -n "$pid" ] || return 0
     if kill -0 -- "-$pid" 2>/dev/null; then
         kill "-$2" -- "-$pid" 2>/dev/null || true
+        kill -CONT -- "-$pid" 2>/dev/null || true   # one that is paused would not hear
         wait_until "$3" "$1" group_is_gone "$pid" || { kill -KILL -- "-$pid" 2>/dev/null || true; wait_until 10 "$1" group_is_gone "$pid" || true; }
     fi
     rm -f "$1"
@@ -313,6 +315,13 @@ end_one() {  # service, signal
     esac
 }
 
+signal_one() {  # service, STOP or CONT
+    case "$(get "$1/mode")" in
+        private) kill "-$2" -- "-$(get "$1/pid")" || fail "$1 does not run" ;;
+        docker) if [ "$2" = STOP ]; then compose pause "$1"; else compose unpause "$1"; fi >"$run/compose.log" 2>&1 || fail "Docker compose could not signal $1, see $run/compose.log" ;;
+    esac
+}
+
 must_be_ours() {
     case "$1" in rabbitmq|redis) ;; *) usage >&2; exit 2 ;; esac
     case "$(get "$1/mode")" in
@@ -382,6 +391,8 @@ case "$verb" in
     restart) must_be_ours "$service"; lock; end_one "$service" TERM; start_one "$service"; say "$service: restarted" ;;
     kill) must_be_ours "$service"; lock; end_one "$service" KILL; say "$service: killed" ;;
     start) must_be_ours "$service"; lock; start_one "$service"; say "$service: running at $(masked "$(uri_of "$service")")" ;;
+    pause) must_be_ours "$service"; lock; signal_one "$service" STOP; say "$service: paused" ;;
+    resume) must_be_ours "$service"; lock; signal_one "$service" CONT; say "$service: resumed" ;;
     block|unblock)
         [ "$service" = rabbitmq ] || { usage >&2; exit 2; }
         must_be_ours rabbitmq

@@ -46,6 +46,7 @@ public sealed partial class ClusterMachine
         }
         Send(node, new NodeRegistered(_state.Epoch, _state.Settings.NodeHeartbeat.TotalSeconds));
         Reconcile(node, message.Containers);
+        CleanForgotten(node, message.Applications);
         EndSettlingWhenAllAreBack();
         _state.Version++;
     }
@@ -218,6 +219,23 @@ public sealed partial class ClusterMachine
         }
         Reconcile(node, message.Containers);
         FindMissing(node);
+        CleanForgotten(node, message.Applications);
+    }
+
+    // Applications that ended while the node was away, or whose message was lost: it still holds their directories. While drivers come back, one that is not known may yet be.
+    private void CleanForgotten(Node node, ImmutableArray<ApplicationId>? held)
+    {
+        if (held is not { IsDefault: false } applications)
+        {
+            return;
+        }
+        foreach (var id in applications)
+        {
+            if (id.Value is not null && (_state.ApplicationsById.TryGetValue(id, out var application) ? application.IsOver : !_state.IsSettling))
+            {
+                Send(node, new CleanApplication(_state.Epoch, id));
+            }
+        }
     }
 
     // Compares what an agent says it has with what it should have.

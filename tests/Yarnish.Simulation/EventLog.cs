@@ -57,6 +57,7 @@ internal sealed class EventLog(TextWriter writer)
         ContainersCompleted m => (null, null, Ids(m.Completions.Select(static completion => completion.ContainerId))),
         ContainerFound e => (null, e.Record.ApplicationId.Value, Ids([e.Record.ContainerId])),
         FormerContainerFound e => (null, null, Ids([e.ContainerId])),
+        ApplicationFound e => (null, e.ApplicationId.Value, null),
         EndedApplicationFound e => (null, e.ApplicationId.Value, null),
         FilesPlaced e => (null, null, Ids([e.ContainerId])),
         FilesFailed e => (null, null, Ids([e.ContainerId])),

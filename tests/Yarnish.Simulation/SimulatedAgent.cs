@@ -81,6 +81,10 @@ internal sealed class SimulatedAgent(World world, NodeId id, Resources capacity,
         {
             Take(new EpochSeen(_disk.Epoch));
         }
+        foreach (var application in _disk.Directories.ToArray())
+        {
+            Take(new ApplicationFound(application));
+        }
         var ended = _disk.Ended.ToArray();
         foreach (var (container, exit) in _disk.Former.ToArray())
         {

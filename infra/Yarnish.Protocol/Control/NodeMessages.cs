@@ -25,6 +25,10 @@ public sealed record RegisterNode(NodeId NodeId, long Incarnation, Resources Cap
 
     /// <summary>Version of the agent program.</summary>
     public string Version { get; init; } = "";
+
+    /// <summary>Applications whose directories the node holds and which it has not been told to remove, in order of their ids; null when there are none.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public ImmutableArray<ApplicationId>? Applications { get; init; }
 }
 
 /// <summary>Agent → resource manager, every second: proof of life, and the complete list of containers, so that losses of other messages heal.</summary>
@@ -35,7 +39,12 @@ public sealed record RegisterNode(NodeId NodeId, long Incarnation, Resources Cap
 /// <param name="Healthy">False when the node must get nothing new, such as with a full disk.</param>
 /// <param name="HealthReason">Why not healthy, for people; empty when healthy.</param>
 public sealed record NodeHeartbeat(NodeId NodeId, long Incarnation, long Sequence, ImmutableArray<ContainerReport> Containers, bool Healthy, string HealthReason)
-    : ControlMessage;
+    : ControlMessage
+{
+    /// <summary>As <see cref="RegisterNode.Applications"/>: an application that ended while the node could not be told is told again.</summary>
+    [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
+    public ImmutableArray<ApplicationId>? Applications { get; init; }
+}
 
 /// <summary>What an agent knows of one container.</summary>
 /// <param name="ContainerId">The container.</param>

@@ -27,6 +27,10 @@ internal sealed record ContainerFound(ContainerRecord Record, ProcessIdentity? P
 /// <param name="Exit">How it ended.</param>
 internal sealed record FormerContainerFound(ContainerId ContainerId, ContainerExit Exit) : AgentEvent;
 
+/// <summary>At start, the directory of an application was found; whether the application still runs only the resource manager knows.</summary>
+/// <param name="ApplicationId">The application.</param>
+internal sealed record ApplicationFound(ApplicationId ApplicationId) : AgentEvent;
+
 /// <summary>At start, the directory of an application that was being removed was found.</summary>
 /// <param name="ApplicationId">The application.</param>
 internal sealed record EndedApplicationFound(ApplicationId ApplicationId) : AgentEvent;

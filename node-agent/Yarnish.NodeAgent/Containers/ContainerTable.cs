@@ -20,6 +20,9 @@ internal sealed class ContainerTable(NodeIdentity node)
     /// <summary>Exits that keep their full diagnostics in a heartbeat; the diagnostics of further ones are cut, so that a heartbeat stays small.</summary>
     public const int FullDiagnostics = 32;
 
+    /// <summary>Applications named in one report; the others are once these are gone.</summary>
+    public const int MaximumHeld = 256;
+
     private static readonly TimeSpan RegisterAgainAfter = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan KillAgainAfter = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan LauncherPatience = TimeSpan.FromSeconds(30);
@@ -33,6 +36,7 @@ internal sealed class ContainerTable(NodeIdentity node)
     private readonly HashSet<ApplicationId> _endedApplications = [];
     private readonly Queue<ApplicationId> _endedByAge = new();
     private readonly SortedSet<ApplicationId> _toRemove = [];
+    private readonly SortedSet<ApplicationId> _held = [];
     private readonly List<AgentEffect> _effects = [];
 
     private DateTimeOffset _now;
@@ -87,6 +91,7 @@ internal sealed class ContainerTable(NodeIdentity node)
             case BusConnected: Connect(); break;
             case ContainerFound found: Find(found); break;
             case FormerContainerFound former: Remember(former.ContainerId, former.Exit); break;
+            case ApplicationFound found: _held.Add(found.ApplicationId); break;
             case EndedApplicationFound ended: End(ended.ApplicationId); break;
             case FilesPlaced placed: Placed(placed); break;
             case FilesFailed failed: NotPlaced(failed); break;
@@ -203,6 +208,7 @@ internal sealed class ContainerTable(NodeIdentity node)
                 Attributes = node.Attributes,
                 Version = node.Version,
                 Containers = Reports(),
+                Applications = Held(),
             });
         }
     }
@@ -210,7 +216,18 @@ internal sealed class ContainerTable(NodeIdentity node)
     private void Heartbeat()
     {
         _nextReport = _now + _heartbeatEvery;
-        Send(new NodeHeartbeat(node.NodeId, node.Incarnation, ++_sequence, Reports(), _healthy, _healthReason));
+        Send(new NodeHeartbeat(node.NodeId, node.Incarnation, ++_sequence, Reports(), _healthy, _healthReason) { Applications = Held() });
+    }
+
+    // Those that are being removed are no news.
+    private ImmutableArray<ApplicationId>? Held()
+    {
+        if (_held.Count == 0)
+        {
+            return null;
+        }
+        ImmutableArray<ApplicationId> held = [.. _held.Where(application => !_toRemove.Contains(application)).Take(MaximumHeld)];
+        return held.Length == 0 ? null : held;
     }
 
     private ImmutableArray<ContainerReport> Reports()
@@ -264,6 +281,7 @@ internal sealed class ContainerTable(NodeIdentity node)
             Blobs = files.IsDefaultOrEmpty ? [] : [.. files.Where(file => file?.Sha256 is not null).Select(file => file.Sha256).Distinct()],
         };
         _containers.Add(launch.ContainerId, new Container(record, ContainerPhase.Placing) { Launch = launch });
+        _held.Add(launch.ApplicationId);
         Do(new SaveRecord(record));
         Do(new PlaceFiles(launch));
     }
@@ -438,6 +456,7 @@ internal sealed class ContainerTable(NodeIdentity node)
             if (!live)
             {
                 _toRemove.Remove(application);
+                _held.Remove(application);
                 Do(new RemoveApplication(application));
             }
         }
@@ -455,6 +474,7 @@ internal sealed class ContainerTable(NodeIdentity node)
         }
         var container = new Container(found.Record, ContainerPhase.Starting) { Process = found.Process, Grace = EndedApplicationGrace };
         _containers.Add(id, container);
+        _held.Add(found.Record.ApplicationId);
         switch (found)
         {
             case { End: { } end }:

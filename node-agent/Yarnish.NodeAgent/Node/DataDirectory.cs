@@ -83,9 +83,12 @@ internal sealed class DataDirectory : IDisposable
         }
     }
 
+    /// <summary>Applications whose directory is here.</summary>
+    public IEnumerable<ApplicationId> HeldApplications() => Directory.EnumerateDirectories(Applications).Select(static path => new ApplicationId(Path.GetFileName(path))).Order();
+
     /// <summary>Applications marked as over whose directory is still here.</summary>
     public IEnumerable<ApplicationId> EndedApplications() =>
-        Directory.EnumerateDirectories(Applications).Where(path => File.Exists(Path.Combine(path, "ended"))).Select(path => new ApplicationId(Path.GetFileName(path))).Order();
+        HeldApplications().Where(application => File.Exists(Path.Combine(Application(application), "ended")));
 
     /// <summary>The log directory of a container, live or over; null when there is none. Container ids are unique among all applications.</summary>
     public string? FindLogs(ContainerId container) =>

@@ -282,6 +282,10 @@ internal sealed class NodeAgentServer : IAsyncDisposable
         {
             _loop.Begin(new EpochSeen(epoch));
         }
+        foreach (var application in _directory.HeldApplications())
+        {
+            _loop.Begin(new ApplicationFound(application));
+        }
         foreach (var application in _directory.EndedApplications())
         {
             // Only marked now; it is removed once its containers, which come next, are over.

@@ -15,6 +15,7 @@ internal sealed class AmqpProxy : IAsyncDisposable
     private readonly TcpListener listener = new(IPAddress.Loopback, 0);
     private readonly AmqpTcpEndpoint broker;
     private readonly ConcurrentDictionary<TcpClient, byte> open = [];
+    private readonly ConcurrentDictionary<TcpClient, string> names = [];
     private readonly CancellationTokenSource stopping = new();
     private readonly Task accepting;
 
@@ -47,6 +48,19 @@ internal sealed class AmqpProxy : IAsyncDisposable
             // Null when the connection has just ended by itself.
             client.Client?.Close(timeout: 0);
         }
+    }
+
+    /// <summary>The same for the connections of one kind of client.</summary>
+    /// <param name="name">Part of the name that the client gives its connection, such as <c>yarnish/driver/</c>.</param>
+    /// <returns>How many were cut.</returns>
+    public int Cut(string name)
+    {
+        var cut = names.Where(pair => pair.Value.Contains(name, StringComparison.Ordinal)).ToArray();
+        foreach (var (client, _) in cut)
+        {
+            client.Client?.Close(timeout: 0);
+        }
+        return cut.Length;
     }
 
     public async ValueTask DisposeAsync()
@@ -82,7 +96,7 @@ internal sealed class AmqpProxy : IAsyncDisposable
         try
         {
             await server.ConnectAsync(broker.HostName, broker.Port);
-            await Task.WhenAny(CopyAsync(client.GetStream(), server.GetStream(), new Frames(this)), CopyAsync(server.GetStream(), client.GetStream(), null));
+            await Task.WhenAny(CopyAsync(client.GetStream(), server.GetStream(), new Frames(this, client)), CopyAsync(server.GetStream(), client.GetStream(), null));
         }
         catch (Exception error) when (error is SocketException or IOException or ObjectDisposedException or InvalidOperationException)
         {
@@ -92,6 +106,7 @@ internal sealed class AmqpProxy : IAsyncDisposable
         {
             open.TryRemove(client, out _);
             open.TryRemove(server, out _);
+            names.TryRemove(client, out _);
             client.Dispose();
         }
     }
@@ -108,7 +123,7 @@ internal sealed class AmqpProxy : IAsyncDisposable
     }
 
     /// <summary>The client's half of one connection, cut into frames.</summary>
-    private sealed class Frames(AmqpProxy proxy)
+    private sealed class Frames(AmqpProxy proxy, TcpClient client)
     {
         private readonly List<byte> pending = [];
         private bool greeted;
@@ -142,6 +157,10 @@ internal sealed class AmqpProxy : IAsyncDisposable
             var arguments = method[4..];
             switch (BinaryPrimitives.ReadInt16BigEndian(method), BinaryPrimitives.ReadInt16BigEndian(method[2..]))
             {
+                case (10, 11):
+                    // Start-ok: the client's properties, its name among them.
+                    proxy.names[client] = Encoding.Latin1.GetString(arguments);
+                    break;
                 case (50, 10):
                     arguments = arguments[2..];
                     var queue = ShortString(ref arguments);

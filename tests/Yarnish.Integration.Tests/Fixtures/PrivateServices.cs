@@ -38,6 +38,15 @@ public sealed class PrivateServices : IAsyncLifetime
     /// <summary>After <see cref="BlockRabbitMqAsync"/>.</summary>
     public Task UnblockRabbitMqAsync() => RunAsync("unblock", "rabbitmq");
 
+    /// <summary>SIGSTOP: connections stay open, nothing is answered.</summary>
+    public Task PauseRabbitMqAsync() => RunAsync("pause", "rabbitmq");
+
+    /// <summary>After <see cref="PauseRabbitMqAsync"/>.</summary>
+    public Task ResumeRabbitMqAsync() => RunAsync("resume", "rabbitmq");
+
+    /// <summary>Stops Redis in good order and starts it again with its data.</summary>
+    public Task RestartRedisAsync() => RunAsync("restart", "redis");
+
     /// <summary>SIGKILL.</summary>
     public Task KillRedisAsync() => RunAsync("kill", "redis");
 

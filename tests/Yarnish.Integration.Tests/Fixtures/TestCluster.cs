@@ -16,8 +16,11 @@ internal sealed class TestCluster : IAsyncDisposable
     private readonly Dictionary<string, (ProcessStartInfo Start, Process? Process)> daemons = [];
     private readonly HttpClient http = new() { Timeout = TimeSpan.FromSeconds(10) };
 
-    private TestCluster(string directory, int port, string secret)
+    private readonly Leftovers leftovers;
+
+    private TestCluster(string directory, int port, string secret, string rabbitMq, string redis)
     {
+        leftovers = new Leftovers(this, rabbitMq, redis);
         Directory = directory;
         Address = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}");
         if (ClusterSecret.ApiToken(secret) is { Length: > 0 } token)
@@ -29,8 +32,16 @@ internal sealed class TestCluster : IAsyncDisposable
     /// <summary>URL of the resource manager.</summary>
     public string Address { get; }
 
+    /// <summary>
+    /// Set by a test that kills a driver, or ends one while broker or Redis are away: what it could not remove expires there by itself, and must have been given the time when it does.
+    /// </summary>
+    public bool DriversMayLeaveWhatExpires { get; set; }
+
     /// <summary>Where the daemons keep their files and logs.</summary>
     public string Directory { get; }
+
+    /// <summary>Its name: clusters of other tests may share the broker.</summary>
+    public string Name => "t" + Path.GetFileName(Directory)[^6..].ToLowerInvariant();
 
     /// <summary>Starts the daemons and returns when every node is registered.</summary>
     /// <param name="rabbitMq">AMQP URI.</param>
@@ -41,13 +52,12 @@ internal sealed class TestCluster : IAsyncDisposable
     public static async Task<TestCluster> StartAsync(string rabbitMq, string redis, int nodes, string secret = "", params (string Name, string Value)[] settings)
     {
         var directory = System.IO.Directory.CreateTempSubdirectory("yarnish-cluster-").FullName;
-        var cluster = new TestCluster(directory, FreePort(), secret);
+        var cluster = new TestCluster(directory, FreePort(), secret, rabbitMq, redis);
         try
         {
             cluster.Define("resource-manager", "resource-manager/Yarnish.ResourceManager.dll", [
                 ("Yarnish__RabbitMq", rabbitMq), ("Yarnish__Redis", redis), ("Yarnish__Urls", cluster.Address), ("Yarnish__Secret", secret),
-                // Clusters of other tests may share the broker.
-                ("Yarnish__ClusterName", "t" + Path.GetFileName(directory)[^6..].ToLowerInvariant()),
+                ("Yarnish__ClusterName", cluster.Name),
                 ("Yarnish__DataDirectory", Path.Combine(directory, "resource-manager")), .. settings]);
             for (var i = 1; i <= nodes; i++)
             {
@@ -66,7 +76,7 @@ internal sealed class TestCluster : IAsyncDisposable
         }
         catch
         {
-            await cluster.DisposeAsync();
+            await cluster.StopAsync();
             throw;
         }
     }
@@ -135,7 +145,55 @@ internal sealed class TestCluster : IAsyncDisposable
     public string Logs() => string.Join(Environment.NewLine, System.IO.Directory.EnumerateFiles(Directory, "*.log").Order()
         .Select(log => $"==> {Path.GetFileName(log)}{Environment.NewLine}{string.Join(Environment.NewLine, File.ReadLines(log).TakeLast(40))}"));
 
+    /// <summary>SIGKILL to an agent and everything it started: the machine is gone.</summary>
+    public async Task LoseNodeAsync(string name)
+    {
+        await KillAsync(name);
+        KillContainers(Path.Combine(Directory, name));
+    }
+
+    /// <summary>Fails when an application that ended has left anything behind; stops the daemons in any case.</summary>
     public async ValueTask DisposeAsync()
+    {
+        try
+        {
+            // A test that leaves the resource manager dead cannot say which applications there were.
+            if (daemons["resource-manager"].Process is { HasExited: false })
+            {
+                await leftovers.AssertNoneAsync();
+            }
+        }
+        finally
+        {
+            await StopAsync();
+        }
+    }
+
+    /// <summary>Processes that work below a directory of this cluster: containers, which outlive a killed agent on purpose.</summary>
+    public static IEnumerable<int> ProcessesBelow(string directory)
+    {
+        foreach (var folder in System.IO.Directory.EnumerateDirectories("/proc"))
+        {
+            if (int.TryParse(Path.GetFileName(folder), CultureInfo.InvariantCulture, out var id) && id != Environment.ProcessId)
+            {
+                string? works = null;
+                try
+                {
+                    works = File.ResolveLinkTarget(Path.Combine(folder, "cwd"), returnFinalTarget: false)?.FullName;
+                }
+                catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+                {
+                    // It ended meanwhile.
+                }
+                if (works?.StartsWith(directory + Path.DirectorySeparatorChar, StringComparison.Ordinal) == true)
+                {
+                    yield return id;
+                }
+            }
+        }
+    }
+
+    private async Task StopAsync()
     {
         // In good order first: the agents stop their containers, else these would outlive the test.
         foreach (var name in daemons.Keys.OrderByDescending(name => name, StringComparer.Ordinal).ToArray())
@@ -154,30 +212,23 @@ internal sealed class TestCluster : IAsyncDisposable
                 }
             }
         }
-        KillContainers();
+        KillContainers(Directory);
         http.Dispose();
         System.IO.Directory.Delete(Directory, recursive: true);
     }
 
-    /// <summary>SIGKILL to whatever works below the directory of this cluster. Containers outlive a killed agent on purpose.</summary>
-    public void KillContainers()
+    private static void KillContainers(string directory)
     {
-        foreach (var folder in System.IO.Directory.EnumerateDirectories("/proc"))
+        foreach (var id in ProcessesBelow(directory))
         {
-            if (int.TryParse(Path.GetFileName(folder), CultureInfo.InvariantCulture, out var id) && id != Environment.ProcessId)
+            try
             {
-                try
-                {
-                    if (File.ResolveLinkTarget(Path.Combine(folder, "cwd"), returnFinalTarget: false)?.FullName.StartsWith(Directory, StringComparison.Ordinal) == true)
-                    {
-                        using var process = Process.GetProcessById(id);
-                        process.Kill();
-                    }
-                }
-                catch (Exception error) when (error is IOException or UnauthorizedAccessException or ArgumentException or InvalidOperationException)
-                {
-                    // It ended meanwhile.
-                }
+                using var process = Process.GetProcessById(id);
+                process.Kill();
+            }
+            catch (Exception error) when (error is ArgumentException or InvalidOperationException)
+            {
+                // It ended meanwhile.
             }
         }
     }

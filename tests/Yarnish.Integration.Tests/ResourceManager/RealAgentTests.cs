@@ -46,6 +46,7 @@ public sealed class RealAgentTests
         Assert.Equal((ContainerExitCause.Failed, 7), (completion.Exit.Cause, completion.Exit.ExitCode));
         var shown = (await cluster.GetAsync<ContainerInfo[]>("apps/app-commands/containers")).Single(container => container.Id == grant.ContainerId);
         Assert.Equal(7, shown.Exit!.ExitCode);
+        await driver.SendAsync(new FinishApplication(App, true, "", new ApplicationProgress()));
     }
 
     [Fact]

@@ -39,6 +39,8 @@ public sealed class ContainerTableLawTests
                                                         ["Placing",          "PlacingCancelled", "Starting",          "StartingCancelled", "Running",           "Stopping", "Exited"]),
         (new FormerContainerFound(GivenTable.Id, new ContainerExit(ContainerExitCause.Completed, 0, "")),
                                                         ["Placing",          "PlacingCancelled", "Starting",          "StartingCancelled", "Running",           "Stopping", "Exited"]),
+        (new ApplicationFound(new ApplicationId("another")),
+                                                        ["Placing",          "PlacingCancelled", "Starting",          "StartingCancelled", "Running",           "Stopping", "Exited"]),
         (new EndedApplicationFound(new ApplicationId("another")),
                                                         ["Placing",          "PlacingCancelled", "Starting",          "StartingCancelled", "Running",           "Stopping", "Exited"]),
         (new FilesPlaced(GivenTable.Id),                ["Starting",         "Exited",           "Starting",          "StartingCancelled", "Running",           "Stopping", "Exited"]),

@@ -262,6 +262,23 @@ public sealed class ContainerTableTests
     }
 
     [Fact]
+    public void Reports_name_the_applications_whose_directories_are_here_until_they_are_to_be_removed()
+    {
+        var found = new ApplicationId("app-found");
+        given.Apply(new ApplicationFound(found));
+        var registration = given.Apply(new BusConnected()).Sent<RegisterNode>();
+        Assert.Equal([found], registration.Applications);
+
+        given.Receive(GivenTable.Launch());
+        Assert.Equal([GivenTable.Application, found], given.Receive(new ResyncNode(GivenTable.Epoch)).Sent<RegisterNode>().Applications!.Value.Order());
+
+        given.Receive(new CleanApplication(GivenTable.Epoch, GivenTable.Application));
+        Assert.Equal([found], given.Receive(new ResyncNode(GivenTable.Epoch)).Sent<RegisterNode>().Applications);
+        given.Receive(new CleanApplication(GivenTable.Epoch, found));
+        Assert.Null(given.Receive(new ResyncNode(GivenTable.Epoch)).Sent<RegisterNode>().Applications);
+    }
+
+    [Fact]
     public void An_application_that_is_over_launches_nothing()
     {
         Assert.Equal(GivenTable.Application, given.Receive(new CleanApplication(GivenTable.Epoch, GivenTable.Application)).The<RemoveApplication>().ApplicationId);

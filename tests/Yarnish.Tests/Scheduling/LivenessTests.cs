@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Xunit;
 using Yarnish.Protocol;
 using Yarnish.Scheduling;
@@ -94,6 +95,23 @@ public sealed class LivenessTests
         Assert.Single(effects.ToNodes<CleanApplication>());
         Assert.Single(effects.OfType<ApplicationClosed>());
         Assert.Equal("failed", cluster.Snapshot.Applications[0].Info.State);
+    }
+
+    [Fact]
+    public void A_node_that_was_away_when_an_application_ended_is_told_when_it_comes_back()
+    {
+        var cluster = new TestCluster().Node("n1").Node("n2").Application("a").Application("b");
+        cluster.Ask("a", Ask(1, Size(1, 1), 2));
+        cluster.Apply(new ApplicationFinished(new FinishApplication(new ApplicationId("a"), true, "", new ApplicationProgress())));
+        ImmutableArray<ApplicationId> held = [new("a"), new("b"), new("unheard-of")];
+
+        var effects = cluster.Apply(new NodeRegistering(new RegisterNode(new NodeId("n2"), 2, Size(8, 4), "http://n2", "n2") { Applications = held }));
+        Assert.Equal(["a", "unheard-of"], effects.ToNodes<CleanApplication>().Select(static clean => clean.ApplicationId.Value));
+
+        // The message was lost: the heartbeats tell that the directories are still there.
+        effects = cluster.Apply(new NodeBeat(new NodeHeartbeat(new NodeId("n2"), 2, 1, [], true, "") { Applications = held }));
+        Assert.Equal(["a", "unheard-of"], effects.ToNodes<CleanApplication>().Select(static clean => clean.ApplicationId.Value));
+        Assert.Empty(cluster.Apply(new NodeBeat(new NodeHeartbeat(new NodeId("n2"), 2, 2, [], true, "") { Applications = [new("b")] })).ToNodes<CleanApplication>());
     }
 
     [Fact]
