@@ -137,6 +137,7 @@ internal static class ResourceManagerHost
         public object? CustomResources { get; set; }
         public object? DiskFullPercent { get; set; }
         public object? EnforceMemory { get; set; }
+        public object? EventLog { get; set; }
         public object? Exclusion { get; set; }
         public object? ExclusionFailures { get; set; }
         public object? ExclusionTime { get; set; }
@@ -176,6 +177,7 @@ internal static class ResourceManagerHost
         public object? SpeculationMinimum { get; set; }
         public object? SpeculationMultiplier { get; set; }
         public object? SpeculationQuantile { get; set; }
+        public object? StatusUrl { get; set; }
         public object? StopContainersOnExit { get; set; }
         public object? StopGraceSeconds { get; set; }
     }

@@ -19,7 +19,8 @@ internal static class FailureText
     /// <param name="executor">Where the last try ran; null when nowhere.</param>
     /// <param name="end">How the last try ended.</param>
     /// <param name="application">For the command that shows the executor's log; null when embedded.</param>
-    public static string OfTask(string job, string stage, int partition, int attempts, ExecutorId? executor, TaskEnd end, ApplicationId? application)
+    /// <param name="step">The transformation whose function threw, and where it was called; null when it is not known.</param>
+    public static string OfTask(string job, string stage, int partition, int attempts, ExecutorId? executor, TaskEnd end, ApplicationId? application, string? step = null)
     {
         var text = new StringBuilder();
         text.Append($"Job {job} failed: {stage}, partition {partition} failed {(attempts == 1 ? "once" : $"{attempts} times")}");
@@ -28,6 +29,10 @@ internal static class FailureText
             text.Append($", last on executor {last}");
         }
         text.Append('.');
+        if (step is not null)
+        {
+            text.Append("\n  in:   the function of ").Append(step);
+        }
         AppendWhy(text, end);
         text.Append("\n  cure: ").Append(CureOf(end));
         if (application is not null)

@@ -1,5 +1,6 @@
 using Yarnish.Blocks;
 using Yarnish.Executor;
+using Yarnish.Lineage;
 using Yarnish.Protocol;
 
 namespace Yarnish.Jobs;
@@ -47,7 +48,10 @@ internal sealed class StagePlan
     public Func<int, ReadOnlyMemory<byte>>? PartitionInput { get; init; }
 
     /// <summary>Persisted collections its tasks read or fill; an executor that holds the same partition of one is preferred.</summary>
-    public IReadOnlyList<int> Persisted { get; init; } = [];
+    public IReadOnlyList<PersistedCollection> Persisted { get; init; } = [];
+
+    /// <summary>The steps it runs, inputs before readers: for people, such as to name the one that failed.</summary>
+    public IReadOnlyList<LineageNode> Steps { get; init; } = [];
 
     /// <summary>True when all its tasks must run at the same time, because they wait for each other.</summary>
     public bool Barrier { get; init; }
@@ -55,6 +59,13 @@ internal sealed class StagePlan
     /// <summary>True when a task run twice may write other rows (round-robin over unordered input): its consumers then run again too.</summary>
     public bool Indeterminate { get; init; }
 }
+
+/// <summary>A collection that is to be kept once it is computed.</summary>
+/// <param name="Id">Its number.</param>
+/// <param name="Name">For people: the transformation and where it was called.</param>
+/// <param name="Level">Where its partitions may be held.</param>
+/// <param name="Partitions">How many it has.</param>
+internal sealed record PersistedCollection(int Id, string Name, StorageLevel Level, int Partitions);
 
 /// <summary>Runs plans: the session's driver loop.</summary>
 internal interface IJobRunner

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Yarnish.Blocks;
 using Yarnish.Dataflow;
+using Yarnish.Lineage;
 using Yarnish.Progress;
 using Yarnish.Protocol;
 using Yarnish.Status;
@@ -370,7 +371,7 @@ internal sealed partial class JobRunner
         var text = failure.Reason switch
         {
             JobFailureReason.TaskFailed when failure.LastEnd is { } end =>
-                FailureText.OfTask(job.Title, stage, failure.Partition ?? 0, failure.Attempts, failure.ExecutorId, end, fleet.IsRemote ? application : null),
+                FailureText.OfTask(job.Title, stage, failure.Partition ?? 0, failure.Attempts, failure.ExecutorId, end, fleet.IsRemote ? application : null, StepOf(job, failure)),
             JobFailureReason.ResultHandlerFailed => FailureText.OfJob(
                 job.Title,
                 $"the driver's own code threw on the result of partition {failure.Partition}: {failure.Error?.Type}: {failure.Error?.Message}",
@@ -379,7 +380,7 @@ internal sealed partial class JobRunner
             JobFailureReason.NowhereToRun => FailureText.OfJob(job.Title, failure.Message, "look why tasks fail on every executor (yarnish app logs), or, for a barrier stage, allow more executors (Yarnish:Executors) or cores (Yarnish:ExecutorCores)"),
             JobFailureReason.NotRepeatable => FailureText.OfJob(job.Title, failure.Message, "sort or persist before the step that gives another order each time, or run the job again"),
             JobFailureReason.StageFailed when failure is { LastEnd: not (null or FetchFailed), Partition: { } partition } =>
-                FailureText.OfTask(job.Title, $"barrier {stage}", partition, failure.Attempts, failure.ExecutorId, failure.LastEnd, fleet.IsRemote ? application : null),
+                FailureText.OfTask(job.Title, $"barrier {stage}", partition, failure.Attempts, failure.ExecutorId, failure.LastEnd, fleet.IsRemote ? application : null, StepOf(job, failure)),
             JobFailureReason.StageFailed => FailureText.OfJob(job.Title, $"{stage} was tried {failure.Attempts} times: {failure.Message}", "look why map output is lost: nodes that go, disks that fill; or raise Yarnish:MaximumStageAttempts"),
             _ => FailureText.OfJob(job.Title, failure.Message, "report this: the plan of the job makes no sense"),
         };
@@ -392,6 +393,19 @@ internal sealed partial class JobRunner
             ExecutorId = failure.ExecutorId,
             LastEnd = failure.LastEnd,
         };
+    }
+
+    /// <summary>The transformation whose function threw; null when it cannot be told.</summary>
+    private static string? StepOf(RunningJob job, JobFailure failure)
+    {
+        for (var error = (failure.LastEnd as TaskFailed)?.Error; error is not null; error = error.Inner)
+        {
+            if (FailingStep.Find(job.Plan, failure.StageName, error.StackTrace) is { } step)
+            {
+                return step;
+            }
+        }
+        return null;
     }
 
     private async Task PublishAsync(PublishLocations publish)

@@ -144,6 +144,7 @@ internal sealed partial class JobRunner
         {
             nextDisplay = now + DisplayInterval;
         }
+        ReportCollections(job.Plan, now);
         Tell(new JobSubmitted(job.Id, Define(job)), now);
         fleet.JobSubmitted(now);
         if (job.Cancellation.IsCancellationRequested)
@@ -168,7 +169,7 @@ internal sealed partial class JobRunner
             Partitions = code.Stage.Partitions,
             Output = code.Stage.Output is { } output ? new ShuffleOutput(output.Shuffle, output.Reducers) : null,
             Inputs = code.Stage.Inputs,
-            Persisted = code.Stage.Persisted,
+            Persisted = [.. code.Stage.Persisted.Select(static collection => collection.Id)],
             Code = code.Number,
             Indeterminate = code.Stage.Indeterminate,
             Barrier = code.Stage.Barrier,

@@ -7,6 +7,23 @@ namespace Yarnish.Jobs;
 /// <content>What is told to the status and the event log: what the machine is told and what it wants, in that order.</content>
 internal sealed partial class JobRunner
 {
+    private readonly HashSet<int> reportedCollections = [];
+
+    /// <summary>A job names the persisted collections it reads or fills; each is told once.</summary>
+    private void ReportCollections(JobPlan plan, DateTimeOffset now)
+    {
+        foreach (var stage in plan.Stages)
+        {
+            foreach (var collection in stage.Persisted)
+            {
+                if (reportedCollections.Add(collection.Id))
+                {
+                    status.Post(new StatusEvent.CollectionPersisted(now, collection.Id, collection.Name, collection.Level.ToString(), collection.Partitions));
+                }
+            }
+        }
+    }
+
     /// <summary>Before the machine is told.</summary>
     private void Report(JobEvent change, DateTimeOffset now)
     {
@@ -20,6 +37,10 @@ internal sealed partial class JobRunner
                 {
                     status.Post(new StatusEvent.ExecutorRemoved(now, executor.From.ExecutorId, ContainerExitCause.NodeLost, node.Message));
                 }
+                break;
+            case CollectionUnpersisted unpersisted:
+                reportedCollections.Remove(unpersisted.Collection);
+                Post(StatusReport.Of(change, now));
                 break;
             default:
                 Post(StatusReport.Of(change, now));

@@ -75,7 +75,9 @@ internal static class StagePlanner
             Output = output is null ? null : (output.Shuffle, output.Reducers),
             Inputs = [.. nodes.SelectMany(node => node.Shuffles).Select(shuffle => shuffle.Shuffle).Distinct()],
             PartitionInput = hasInput ? partition => SourceInputs(root, indexes, partition) : null,
-            Persisted = [.. nodes.Where(node => node.Collection is not null).Select(node => node.Collection!.Value)],
+            Persisted = [.. nodes.Where(static node => node.Collection is not null)
+                .Select(static node => new PersistedCollection(node.Collection!.Value, node.ToString(), node.Level, node.Partitions))],
+            Steps = nodes,
             Barrier = barrier is not null,
             Indeterminate = output is { Indeterminate: true } && nodes.Any(node => node.Unordered),
         };

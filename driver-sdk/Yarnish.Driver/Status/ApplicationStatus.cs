@@ -368,7 +368,7 @@ internal sealed class ApplicationStatus
         }
         foreach (var collection in collections.Values)
         {
-            collection.Remove(removed.Id);
+            collection.Leave(removed.Id, removed.Cause == ContainerExitCause.NodeLost);
         }
         endedExecutors.Enqueue(removed.Id);
         if (endedExecutors.Count > MaximumEnded)

@@ -122,7 +122,7 @@ internal readonly record struct EndedTask(
             task.Report?.Cached);
     }
 
-    private static TaskEndKind KindOf(TaskEnd end) => end switch
+    internal static TaskEndKind KindOf(TaskEnd end) => end switch
     {
         TaskSucceeded => TaskEndKind.Succeeded,
         TaskFailed => TaskEndKind.Failed,
@@ -133,6 +133,7 @@ internal readonly record struct EndedTask(
         TaskCodeMissing => TaskEndKind.CodeMissing,
         TaskExecutorLost => TaskEndKind.ExecutorLost,
         TaskResubmitted => TaskEndKind.Resubmitted,
-        _ => throw new ArgumentException($"{end.GetType().Name} is no known end of a task.", nameof(end)),
+        // A new kind counts as what needs looking at; a test wants it to be named here.
+        _ => TaskEndKind.Failed,
     };
 }

@@ -145,14 +145,28 @@ internal sealed class StatusCollection(StatusEvent.CollectionPersisted persisted
         }
     }
 
-    public void Remove(ExecutorId executor)
+    /// <summary>An executor is gone: what it held in memory is gone, what is on the disk of its node stays there for others, as long as there is the node.</summary>
+    public void Leave(ExecutorId executor, bool nodeLost)
     {
-        if (holders.Remove(executor, out var partitions))
+        if (!holders.TryGetValue(executor, out var partitions))
         {
-            foreach (var partition in partitions.Keys)
+            return;
+        }
+        foreach (var (partition, held) in partitions.ToList())
+        {
+            if (held.Disk > 0 && !nodeLost)
             {
+                partitions[partition] = (0, held.Disk);
+            }
+            else
+            {
+                partitions.Remove(partition);
                 Uncount(partition);
             }
+        }
+        if (partitions.Count == 0)
+        {
+            holders.Remove(executor);
         }
     }
 

@@ -145,13 +145,36 @@ public sealed class ApplicationStatusTests
 
         status.Apply(new StatusEvent.ExecutorRemoved(Given.Start, ExecutorId.Create("x-2"), ContainerExitCause.KilledBySignal, ""));
 
-        Assert.Equal((1, 10, 1), (status.Collections().Single().CachedPartitions, status.Collections().Single().MemoryBytes, status.Collections().Single().DiskBytes));
+        // What is on the disk of the node stays.
+        Assert.Equal((2, 10, 6), (status.Collections().Single().CachedPartitions, status.Collections().Single().MemoryBytes, status.Collections().Single().DiskBytes));
         Assert.Equal((1, "active"), (status.Executors().First().CachedPartitions, status.Executors().First().State));
-        Assert.Equal((0, "lost", "killedBySignal"), (status.Executors().Last().CachedPartitions, status.Executors().Last().State, status.Executors().Last().Cause));
+        Assert.Equal((2, "lost", "killedBySignal"), (status.Executors().Last().CachedPartitions, status.Executors().Last().State, status.Executors().Last().Cause));
         status.Apply(new StatusEvent.PartitionsHeld(Given.Start, x1, [new CachedPartition(4, 0, 0, 0)]));
-        Assert.Equal(0, status.Collections().Single().CachedPartitions);
+        Assert.Equal((2, 0, 5), (status.Collections().Single().CachedPartitions, status.Collections().Single().MemoryBytes, status.Collections().Single().DiskBytes));
         status.Apply(new StatusEvent.CollectionUnpersisted(Given.Start, 4));
         Assert.Empty(status.Collections());
+    }
+
+    [Fact]
+    public void Lost_node_takes_what_was_on_its_disk()
+    {
+        var status = Given.Status(
+            new StatusEvent.ExecutorAdded(Given.Start, ExecutorId.Create("x-1"), NodeId.Create("n-1"), "h", 1, 2, ""),
+            new StatusEvent.CollectionPersisted(Given.Start, 4, "Select", "MemoryAndDisk", 2),
+            Given.Stage(0, 1),
+            new StatusEvent.TasksEnded(Given.Start, [Given.Task(1) with { Cached = [new CachedPartition(4, 0, 10, 1)] }]),
+            new StatusEvent.ExecutorRemoved(Given.Start, ExecutorId.Create("x-1"), ContainerExitCause.NodeLost, ""));
+
+        Assert.Equal((0, 0, 0), (status.Collections().Single().CachedPartitions, status.Collections().Single().MemoryBytes, status.Collections().Single().DiskBytes));
+    }
+
+    [Fact]
+    public void Every_end_of_a_task_has_a_kind_of_its_own()
+    {
+        var ends = typeof(TaskEnd).Assembly.GetTypes().Where(type => type.IsSubclassOf(typeof(TaskEnd)))
+            .Select(type => EndedTask.KindOf((TaskEnd)System.Runtime.CompilerServices.RuntimeHelpers.GetUninitializedObject(type))).ToList();
+
+        Assert.Equal(Enum.GetValues<TaskEndKind>(), ends.Order());
     }
 
     [Fact]
