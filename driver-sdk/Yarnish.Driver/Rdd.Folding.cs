@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using Yarnish.Lineage;
 using Yarnish.Operators;
@@ -101,6 +103,37 @@ public partial class Rdd<T>
         var sketch = HyperLogLog.Empty(precision);
         await RunAsync(new SketchAction<T>(precision), Name(file, line), null, (_, result) => sketch = HyperLogLog.Merge(sketch, result.ToArray()), cancellation).ConfigureAwait(false);
         return HyperLogLog.Estimate(sketch);
+    }
+
+    /// <summary>
+    /// How many rows there are, as far as it can be said after some time: what is counted by then, and an estimate with bounds for the rest. The job is cancelled when the time is over.
+    /// </summary>
+    /// <remarks>The partitions that were counted are taken for a random sample: when those that end first are much smaller than the others, the estimate is too small.</remarks>
+    /// <param name="timeout">How long to count; longer than zero.</param>
+    /// <param name="confidence">The chance that the number is within the bounds, above 0 and below 1. Default 0.95.</param>
+    /// <param name="cancellation">Cancels the job: there is no result then.</param>
+    /// <param name="file">Filled in by the compiler.</param>
+    /// <param name="line">Filled in by the compiler.</param>
+    public async Task<ApproximateCount> CountApproxAsync(
+        TimeSpan timeout, double confidence = 0.95, CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThanOrEqual(timeout, TimeSpan.Zero);
+        if (confidence is not (> 0 and < 1))
+        {
+            throw new ArgumentOutOfRangeException(nameof(confidence), confidence, "The confidence must be above 0 and below 1.");
+        }
+        var counts = new ConcurrentQueue<long>();
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        stop.CancelAfter(timeout);
+        try
+        {
+            await RunAsync(new CountAction<T>(), Name(file, line), null, (_, result) => counts.Enqueue(BinaryPrimitives.ReadInt64LittleEndian(result.Span)), stop.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested && stop.IsCancellationRequested)
+        {
+            // The time is over: what came until now is what there is.
+        }
+        return ApproximateCount.From(counts.ToArray(), Partitions, confidence);
     }
 
     private async Task<T> ExtremeAsync<TKey>(Func<T, TKey> keySelector, IComparer<TKey>? comparer, bool descending, string label, string callSite, CancellationToken cancellation)

@@ -67,34 +67,4 @@ public static partial class RddPairs
         ArgumentNullException.ThrowIfNull(source);
         return source.CountBy(static row => row, null, file, line).ToDictionaryAsync(cancellation, file, line);
     }
-
-    /// <summary>A sample with another share for each key, each pair chosen by itself; see <see cref="Rdd{T}.Sample"/>.</summary>
-    /// <param name="source">The pairs.</param>
-    /// <param name="fractions">The share of each key, from 0 to 1; keys that are not named are left out.</param>
-    /// <param name="seed">Another seed chooses other pairs.</param>
-    /// <param name="file">Filled in by the compiler.</param>
-    /// <param name="line">Filled in by the compiler.</param>
-    public static Rdd<KeyValuePair<TKey, TValue>> SampleByKey<TKey, TValue>(
-        this Rdd<KeyValuePair<TKey, TValue>> source, IReadOnlyDictionary<TKey, double> fractions, int seed = 0, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
-        where TKey : notnull
-    {
-        ArgumentNullException.ThrowIfNull(source);
-        var callSite = SourceLocation.Of(file, line);
-        StableHash.Require<TKey>(nameof(SampleByKey), callSite);
-        return source.Derive(new SampleByKeyOperator<TKey, TValue>(Shares(fractions), seed), nameof(SampleByKey), callSite, source.Partitioner);
-    }
-
-    private static KeyValuePair<TKey, double>[] Shares<TKey>(IReadOnlyDictionary<TKey, double> fractions)
-        where TKey : notnull
-    {
-        ArgumentNullException.ThrowIfNull(fractions);
-        foreach (var (key, fraction) in fractions)
-        {
-            if (fraction is not (>= 0 and <= 1))
-            {
-                throw new ArgumentOutOfRangeException(nameof(fractions), fraction, $"The share of key '{key}' must be between 0 and 1.");
-            }
-        }
-        return [.. fractions];
-    }
 }

@@ -68,6 +68,65 @@ internal sealed class SampleByKeyOperator<TKey, TValue>(KeyValuePair<TKey, doubl
     }
 }
 
+/// <summary>The random number of each pair whose key is among the given ones.</summary>
+internal sealed class NumberPairsOperator<TKey, TValue>(TKey[] keys, int seed) : Operator<KeyValuePair<TKey, ulong>>
+    where TKey : notnull
+{
+    /// <summary>The number's uppermost 12 bits are its band.</summary>
+    public const int BandShift = 52;
+
+    private readonly TKey[] keys = keys;
+    private readonly int seed = seed;
+
+    public override IEnumerable<KeyValuePair<TKey, ulong>> Open(OperatorInputs inputs, int partition)
+    {
+        var wanted = new HashSet<TKey>(keys, StableEquality<TKey>.Default);
+        var random = new RowRandom(seed, partition);
+        foreach (var pair in inputs.Open<KeyValuePair<TKey, TValue>>(0, partition))
+        {
+            var number = random.NextBits();
+            if (wanted.Contains(pair.Key))
+            {
+                yield return new(pair.Key, number);
+            }
+        }
+    }
+}
+
+/// <summary>The numbers that lie in the band of their key.</summary>
+internal sealed class NumbersOfBandOperator<TKey>(KeyValuePair<TKey, int>[] bands) : Operator<KeyValuePair<TKey, ulong>>
+    where TKey : notnull
+{
+    private readonly KeyValuePair<TKey, int>[] bands = bands;
+
+    public override IEnumerable<KeyValuePair<TKey, ulong>> Open(OperatorInputs inputs, int partition)
+    {
+        var wanted = new Dictionary<TKey, int>(bands, StableEquality<TKey>.Default);
+        return inputs.Open<KeyValuePair<TKey, ulong>>(0, partition).Where(pair => wanted.TryGetValue(pair.Key, out var band) && (int)(pair.Value >> NumberPairsOperator<TKey, byte>.BandShift) == band);
+    }
+}
+
+/// <summary>The pairs whose random number, the same as <see cref="NumberPairsOperator{TKey, TValue}"/> gives them, is not above the limit of their key.</summary>
+internal sealed class DrawByKeyOperator<TKey, TValue>(int seed) : Operator<KeyValuePair<TKey, TValue>>
+    where TKey : notnull
+{
+    private readonly int seed = seed;
+
+    public override IEnumerable<KeyValuePair<TKey, TValue>> Open(OperatorInputs inputs, int partition)
+    {
+        var limits = new Dictionary<TKey, ulong>(RowFormats.For<KeyValuePair<TKey, ulong>>().Read(inputs.SourceInput(partition)), StableEquality<TKey>.Default);
+        var random = new RowRandom(seed, partition);
+        foreach (var pair in inputs.Open<KeyValuePair<TKey, TValue>>(0, partition))
+        {
+            var number = random.NextBits();
+            if (limits.TryGetValue(pair.Key, out var limit) && number <= limit)
+            {
+                yield return pair;
+            }
+        }
+    }
+}
+
 /// <summary>How many rows a partition has, and how many of them to draw: what an exact sample tells each task.</summary>
 internal readonly record struct Draw(long Rows, long Wanted)
 {

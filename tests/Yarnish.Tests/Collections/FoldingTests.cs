@@ -1,4 +1,5 @@
 using Xunit;
+using Yarnish.Executor;
 using Yarnish.Operators;
 using Yarnish.Serialization;
 
@@ -191,6 +192,54 @@ public sealed class FoldingTests(IsolatedSession isolated) : LinqAgreement(isola
         var error = await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => Session.Range(0, 3).CountApproxDistinctAsync(0.0001));
         Assert.Contains("between 0.0021 and 0.4", error.Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentOutOfRangeException>(() => Session.Range(0, 3).KeyBy(static row => row).CountApproxDistinctByKey(double.NaN));
+    }
+
+    [Fact]
+    public Task An_approximate_count_with_time_enough_is_exact() => Agree(
+        async rows => (await rows.CountApproxAsync(TimeSpan.FromMinutes(5))) with { CountedPartitions = 0 }, rows => new ApproximateCount(rows.Count(), rows.Count(), rows.Count(), 0, IsExact: true));
+
+    [Fact]
+    public async Task An_approximate_count_says_what_it_knows_when_its_time_is_over()
+    {
+        // Partitions of 10 rows; the last two only end when they are told to.
+        var rows = Session.Range(0, 60, 6).MapPartitions(static (partition, rows) =>
+        {
+            if (partition >= 4)
+            {
+                TaskContext.Current!.Cancellation.WaitHandle.WaitOne();
+                TaskContext.Current.Cancellation.ThrowIfCancellationRequested();
+            }
+            return rows;
+        });
+
+        var count = await rows.CountApproxAsync(TimeSpan.FromSeconds(2));
+
+        Assert.False(count.IsExact);
+        Assert.InRange(count.CountedPartitions, 0, 4);
+        Assert.True(count.Low <= 60 && count.High >= 60, $"{count}");
+        Assert.Equal(count.CountedPartitions == 0 ? 0 : 60, count.Estimate);
+        Assert.Equal(60, await Session.Range(0, 60, 6).CountAsync());
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => rows.CountApproxAsync(TimeSpan.Zero));
+        await Assert.ThrowsAsync<ArgumentOutOfRangeException>(() => rows.CountApproxAsync(TimeSpan.FromSeconds(1), confidence: 1));
+    }
+
+    [Theory]
+    [InlineData(0.8, 5)]
+    [InlineData(0.95, 3)]
+    [InlineData(0.95, 30)]
+    public void The_bounds_of_an_approximate_count_hold_as_often_as_promised(double confidence, int counted)
+    {
+        const int Rounds = 2_000;
+        var random = new Random(1);
+        var held = 0;
+        for (var round = 0; round < Rounds; round++)
+        {
+            var sizes = Enumerable.Range(0, 60).Select(_ => (long)(1_000 + (100 * (random.NextDouble() + random.NextDouble() + random.NextDouble() + random.NextDouble())))).ToArray();
+            var count = ApproximateCount.From(sizes[..counted], sizes.Length, confidence);
+            held += count.Low <= sizes.Sum() && sizes.Sum() <= count.High ? 1 : 0;
+        }
+
+        Assert.InRange((double)held / Rounds, confidence - 0.03, Math.Min(1, confidence + 0.03));
     }
 
     [Fact]

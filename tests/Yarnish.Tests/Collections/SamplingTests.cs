@@ -58,6 +58,38 @@ public sealed class SamplingTests(IsolatedSession isolated) : LinqAgreement(isol
     }
 
     [Fact]
+    public Task An_exact_sample_by_key_has_exactly_the_share_of_each_key() => EachAsync(async sample =>
+    {
+        var pairs = Session.Parallelize(sample.Rows, sample.Partitions).Index().Select(static row => KeyValuePair.Create(row.Item % 4, row.Index));
+        var shares = new Dictionary<int, double> { [0] = 1, [1] = 0.5, [2] = 0.1, [3] = 0, [99] = 1 };
+
+        var drawn = await pairs.SampleByKey(shares, seed: sample.Partitions, exact: true).CollectAsync();
+
+        Assert.Equal(
+            sample.Rows.CountBy(row => row % 4).ToDictionary(pair => pair.Key, pair => (int)Math.Ceiling(shares.GetValueOrDefault(pair.Key) * pair.Value)).Where(pair => pair.Value > 0).OrderBy(pair => pair.Key),
+            drawn.CountBy(pair => pair.Key).OrderBy(pair => pair.Key));
+        Assert.Subset(sample.Rows.Index().Select(row => KeyValuePair.Create(row.Item % 4, (long)row.Index)).ToHashSet(), drawn.ToHashSet());
+        Assert.Equal(drawn.Length, drawn.Distinct().Count());
+    });
+
+    [Fact]
+    public async Task An_exact_sample_by_key_finds_its_rows_once_and_other_ones_for_another_seed()
+    {
+        var pairs = Session.Range(0, 3_000, 5).Select(static row => KeyValuePair.Create(new[] { row % 3 }, row));
+        var shares = new Dictionary<int[], double> { [[0]] = 0.1, [[2]] = 0.25 };
+        var drawn = pairs.SampleByKey(shares, exact: true);
+        var rows = await drawn.Values().CollectAsync();
+        var before = Session.Progress.JobsSucceeded;
+
+        Assert.Equal(rows, await drawn.Values().CollectAsync());
+        Assert.Equal(before + 1, Session.Progress.JobsSucceeded);
+        Assert.Equal((100, 250), (rows.Count(row => row % 3 == 0), rows.Count(row => row % 3 == 2)));
+        Assert.NotEqual(rows, await pairs.SampleByKey(shares, seed: 1, exact: true).Values().CollectAsync());
+        // About the same number of each partition's 600 rows: no part of the collection is favoured.
+        Assert.All(rows.CountBy(row => row / 600), part => Assert.InRange(part.Value, 40, 100));
+    }
+
+    [Fact]
     public Task An_exact_sample_has_exactly_the_rows_that_were_asked_for() => EachAsync(async sample =>
     {
         var rows = Session.Parallelize(sample.Rows, sample.Partitions).Index();
