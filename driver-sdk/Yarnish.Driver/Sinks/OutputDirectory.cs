@@ -161,9 +161,11 @@ internal sealed partial class OutputDirectory
         }
         else
         {
+            // An empty target in which somebody appends, or did when it was killed, stays as well.
+            var shared = !HasContent() && Directory.EnumerateFileSystemEntries(target).Any();
             temporary = Path.Combine(target, TemporaryPrefix + job);
             Directory.CreateDirectory(temporary);
-            inside = mode == SaveMode.Append || !TryMove(temporary, beside);
+            inside = mode == SaveMode.Append || shared || !TryMove(temporary, beside);
             temporary = inside ? temporary : beside;
         }
         if (mode == SaveMode.Append)

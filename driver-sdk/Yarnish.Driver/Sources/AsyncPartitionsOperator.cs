@@ -12,7 +12,7 @@ internal sealed class AsyncPartitionsOperator<T>(Func<int, IAsyncEnumerable<T>> 
         var cancellation = inputs.Task.Context.Cancellation;
         var source = open(partition) ?? throw new InvalidOperationException($"FromPartitions: the function gave null for partition {partition}.");
         var rows = source.GetAsyncEnumerator(cancellation);
-        Task<bool>? abandoned = null;
+        Task<bool>? pending = null;
         try
         {
             while (true)
@@ -26,10 +26,10 @@ internal sealed class AsyncPartitionsOperator<T>(Func<int, IAsyncEnumerable<T>> 
                 else
                 {
                     // The slot's thread is the task's own; nothing else runs on it, so waiting blocks nobody.
-                    abandoned = next.AsTask();
-                    Wait(abandoned, cancellation);
-                    more = abandoned.GetAwaiter().GetResult();
-                    abandoned = null;
+                    pending = next.AsTask();
+                    Wait(pending, cancellation);
+                    more = pending.GetAwaiter().GetResult();
+                    pending = null;
                 }
                 if (!more)
                 {
@@ -41,14 +41,14 @@ internal sealed class AsyncPartitionsOperator<T>(Func<int, IAsyncEnumerable<T>> 
         }
         finally
         {
-            if (abandoned is null or { IsCompleted: true })
+            if (pending is null or { IsCompleted: true })
             {
                 rows.DisposeAsync().AsTask().GetAwaiter().GetResult();
             }
             else
             {
                 // The task was stopped and its source does not listen: it is disposed when it comes back, for an enumerator cannot be while it moves.
-                _ = abandoned.ContinueWith(
+                _ = pending.ContinueWith(
                     static (_, state) => ((IAsyncEnumerator<T>)state!).DisposeAsync().AsTask(), rows, CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
             }
         }

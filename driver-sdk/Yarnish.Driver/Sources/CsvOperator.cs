@@ -28,7 +28,7 @@ internal sealed class CsvOperator<T>(CsvOptions options, MalformedRows malformed
         var first = split.Offset == 0;
         var header = first || !options.HasHeader ? null : HeaderOf(split);
         using var stream = SourceStream.OpenLines(split, task.Counters);
-        using var reader = CsvReader.Create(stream, Settings(first && options.HasHeader, first) with { OnMalformedRecord = TakeMalformed }, leaveOpen: true);
+        using var reader = CsvReader.Create(stream, Settings(first && options.HasHeader) with { OnMalformedRecord = TakeMalformed }, leaveOpen: true);
         int[]? columns = null;
         var expected = 0;
         while (Next(reader, split))
@@ -62,6 +62,11 @@ internal sealed class CsvOperator<T>(CsvOptions options, MalformedRows malformed
         void TakeMalformed(CsvMalformedRecord record)
         {
             var (place, text) = (Place(record.LineNumber, record.ByteOffset), System.Text.Encoding.UTF8.GetBytes(record.RawRecord ?? ""));
+            if (first && options.HasHeader && record.RecordNumber == 1)
+            {
+                // Passing over it would make a header of the first row.
+                throw problems.Error(place, text, $"The header is malformed: {record.Reason}.", "correct the file");
+            }
             switch (record.Reason)
             {
                 case CsvMalformedReason.UnterminatedQuote:
@@ -82,14 +87,14 @@ internal sealed class CsvOperator<T>(CsvOptions options, MalformedRows malformed
         }
     }
 
-    private CsvReaderOptions Settings(bool hasHeader, bool trackLines) => new()
+    private CsvReaderOptions Settings(bool hasHeader) => new()
     {
         Separator = options.Separator,
         HasHeader = hasHeader,
         AllowLineBreaksInQuotes = options.MultilineFields,
         MaxRecordSize = options.MaximumRowBytes,
         MalformedData = CsvMalformedDataHandling.Skip,
-        TrackLineNumbers = trackLines,
+        TrackLineNumbers = true,
         DetectSeparatorHint = false,
         TrimWhitespace = false,
     };
@@ -102,7 +107,7 @@ internal sealed class CsvOperator<T>(CsvOptions options, MalformedRows malformed
         }
         catch (CsvFormatException error)
         {
-            throw new InvalidDataException($"{split.Path}: {error.Message} The limit is CsvOptions.MaximumRowBytes; rows that long mostly mean a quote that is never closed.", error);
+            throw new InvalidDataException($"{split.Path}: {error.Message} Rows longer than CsvOptions.MaximumRowBytes mostly mean a quote that is never closed.", error);
         }
     }
 
@@ -111,8 +116,15 @@ internal sealed class CsvOperator<T>(CsvOptions options, MalformedRows malformed
     {
         // Not counted as input: each split of the file reads it.
         using var stream = SourceStream.OpenBytes(split with { Offset = 0, Length = split.FileLength }, new TaskCounters(), unpack: true);
-        using var reader = CsvReader.Create(stream, Settings(hasHeader: true, trackLines: false), leaveOpen: true);
-        return [.. reader.Headers];
+        using var reader = CsvReader.Create(stream, Settings(hasHeader: true) with { MalformedData = CsvMalformedDataHandling.Throw }, leaveOpen: true);
+        try
+        {
+            return [.. reader.Headers];
+        }
+        catch (CsvFormatException error)
+        {
+            throw new InvalidDataException($"{split.Path}: the header is malformed: {error.Message}", error);
+        }
     }
 
     /// <summary>Where each column of the row type stands; -1 for one that the file lacks.</summary>
@@ -140,14 +152,15 @@ internal sealed class CsvOperator<T>(CsvOptions options, MalformedRows malformed
 
             int Index(StringComparison comparison)
             {
+                var found = -1;
                 for (var i = 0; i < header.Count; i++)
                 {
                     if (header[i].Equals(column.Name, comparison))
                     {
-                        return i;
+                        found = found < 0 ? i : throw new InvalidDataException($"{path} has two columns '{header[i]}': which of them is meant nobody can tell. Correct the header, or read string[].");
                     }
                 }
-                return -1;
+                return found;
             }
         }
     }

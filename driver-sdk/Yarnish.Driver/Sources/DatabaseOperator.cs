@@ -30,10 +30,10 @@ internal sealed class DatabaseOperator<T>(Func<DbConnection> connect, string que
         using var reader = Run("running the query", part, () => command.ExecuteReader(CommandBehavior.SequentialAccess | CommandBehavior.SingleResult));
         while (Run("reading", part, reader.Read))
         {
-            task.Context.Cancellation.ThrowIfCancellationRequested();
             task.Counters.InputRows++;
             yield return read(reader);
         }
+        // A query that was cancelled may look like one that has ended.
         task.Context.Cancellation.ThrowIfCancellationRequested();
     }
 

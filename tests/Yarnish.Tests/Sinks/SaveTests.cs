@@ -201,6 +201,44 @@ public sealed class SaveTests(IsolatedSession isolated) : IClassFixture<Isolated
     }
 
     [Fact]
+    public async Task A_target_that_is_overwritten_is_there_at_every_moment()
+    {
+        await session.Range(0, 10, 2).SaveAsTextAsync(Target);
+        using var stop = new CancellationTokenSource();
+        var watching = Task.Run(() =>
+        {
+            var looks = 0L;
+            while (!stop.IsCancellationRequested)
+            {
+                Assert.True(Directory.Exists(Target));
+                looks++;
+            }
+            return looks;
+        });
+
+        for (var i = 0; i < 50; i++)
+        {
+            await session.Range(0, 10, 2).SaveAsTextAsync(Target, SaveMode.Overwrite);
+        }
+        await stop.CancelAsync();
+
+        Assert.True(await watching > 0);
+    }
+
+    [Fact]
+    public async Task What_killed_drivers_left_in_a_target_is_no_content_and_stays()
+    {
+        var left = Directory.CreateDirectory(Path.Combine(Target, "_temporary-killed", "attempts")).FullName;
+
+        await session.Range(0, 10, 2).SaveAsTextAsync(Target);
+        await session.Range(0, 10, 2).SaveAsTextAsync(Target, SaveMode.Append);
+
+        Assert.Equal(20, await session.ReadText(Target).CountAsync());
+        Assert.Equal(6, Names(Target).Length);
+        Directory.Delete(Path.GetDirectoryName(left)!, recursive: true);
+    }
+
+    [Fact]
     public async Task Targets_that_cannot_be_are_refused_before_anything_is_computed()
     {
         File.WriteAllText(Path.Combine(directory, "file"), "");

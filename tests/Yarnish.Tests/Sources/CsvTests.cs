@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json.Serialization;
 using Xunit;
+using Yarnish.Executor;
 using Yarnish.Sources;
 using Yarnish.Tests.Collections;
 
@@ -76,6 +77,9 @@ public sealed class CsvTests(IsolatedSession isolated) : IClassFixture<IsolatedS
     [InlineData("Id,Name\n1,a\n2,b\"c\n", "line 3", "2,b\"c")]
     [InlineData("Id,Name\n1,a\n2,\"b\" c\n", "line 3", "Text follows the closing quote")]
     [InlineData("Id,Name\n1,a\n2,\"b\n3,c\n", "line 3", "never closed")]
+    [InlineData("Id,Na\"me\n1,a\n2,b\n", "line 1", "The header is malformed: StrayQuote")]
+    [InlineData("Id,\"Name\n1,a\n2,b\n", "line 1", "The header is malformed: UnterminatedQuote")]
+    [InlineData("Id,Name,Id\n1,a,2\n", "has two columns 'Id'", "Correct the header")]
     [InlineData("Ident,Name\n1,a\n", "has no column 'Id'; it has: 'Ident', 'Name'", "[JsonPropertyName]")]
     public async Task What_is_no_row_fails_with_file_place_and_text(string content, string place, string text)
     {
@@ -84,6 +88,11 @@ public sealed class CsvTests(IsolatedSession isolated) : IClassFixture<IsolatedS
         var error = await Assert.ThrowsAsync<YarnishJobException>(() => session.ReadCsv<Person>(path).CountAsync());
 
         Assert.Contains(path, error.Message, StringComparison.Ordinal);
+        if (place == "line 1")
+        {
+            // A header that is passed over would make a header of the first row.
+            await Assert.ThrowsAsync<YarnishJobException>(() => session.ReadCsv<string[]>(path, malformed: MalformedRows.Skip).CountAsync());
+        }
         Assert.Contains(place, error.Message, StringComparison.Ordinal);
         Assert.Contains(text, error.Message, StringComparison.Ordinal);
     }
@@ -158,9 +167,25 @@ public sealed class CsvTests(IsolatedSession isolated) : IClassFixture<IsolatedS
         }
     }
 
+    [Fact]
+    public void Rows_and_bytes_of_splits_are_counted_and_rows_that_are_left_out_too()
+    {
+        var path = Write("Id,Name\n" + string.Concat(Enumerable.Range(0, 100).Select(static id => id % 10 == 0 ? "no number,x\n" : $"{id},é\n")));
+        var whole = FileSplit.Whole(new FileInfo(path));
+        var source = new CsvOperator<Person>(new CsvOptions { MultilineFields = false }, MalformedRows.Skip);
+        var counters = new TaskCounters();
+
+        for (var at = 0L; at < whole.Length; at += 100)
+        {
+            Assert.All(SourceHarness.Read(source, counters, whole with { Offset = at, Length = Math.Min(100, whole.Length - at) }), static person => Assert.NotEqual(0, person.Id % 10));
+        }
+
+        Assert.Equal((90, 10, whole.Length), (counters.InputRows, counters.SkippedRows, counters.InputBytes));
+    }
+
     private static List<Person> Rows(FileSplit split)
     {
         var source = new CsvOperator<Person>(new CsvOptions { MultilineFields = false }, MalformedRows.Fail);
-        return [.. SourceHarness.Read(source, split)];
+        return [.. SourceHarness.Read(source, new TaskCounters(), split)];
     }
 }

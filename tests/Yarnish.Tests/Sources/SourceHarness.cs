@@ -11,15 +11,15 @@ namespace Yarnish.Tests.Sources;
 internal static class SourceHarness
 {
     /// <summary>The rows of one split.</summary>
-    public static IEnumerable<T> Read<T>(Operator<T> source, params IReadOnlyList<FileSplit> splits)
+    public static IEnumerable<T> Read<T>(Operator<T> source, TaskCounters counters, params IReadOnlyList<FileSplit> splits)
     {
         var frames = new List<byte>();
         StageInputs.Append(frames, 0, 0, FileSplit.ToBytes(splits));
         var graph = new StageGraph([new StageGraph.Step { Operator = source, Inputs = [] }]);
-        return graph.Open<T>(new OneTask(frames.ToArray()));
+        return graph.Open<T>(new OneTask(frames.ToArray(), counters));
     }
 
-    private sealed class OneTask(byte[] input) : TaskRuntime
+    private sealed class OneTask(byte[] input, TaskCounters counters) : TaskRuntime
     {
         public override TaskContext Context { get; } = new()
         {
@@ -29,7 +29,7 @@ internal static class SourceHarness
 
         public override ReadOnlyMemory<byte> Input => input;
 
-        public override TaskCounters Counters { get; } = new();
+        public override TaskCounters Counters => counters;
 
         public override ICollectionCache Cache => throw new NotSupportedException();
 

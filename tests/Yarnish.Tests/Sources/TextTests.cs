@@ -117,6 +117,24 @@ public sealed class TextTests(IsolatedSession isolated) : IClassFixture<Isolated
         return count;
     }
 
+    [Theory]
+    [InlineData(FileCompression.None)]
+    [InlineData(FileCompression.Zstandard)]
+    public void Lines_and_bytes_are_counted_as_they_are_in_the_file(FileCompression compression)
+    {
+        var path = Path.Combine(directory, "counted.txt" + CompressedFiles.ExtensionOf(compression));
+        using (var file = File.Create(path))
+        using (var pack = CompressedFiles.Pack(file, compression))
+        {
+            pack.Write(Encoding.UTF8.GetBytes(string.Concat(Enumerable.Range(0, 10_000).Select(static i => $"{i}\r\n"))));
+        }
+        var counters = new TaskCounters();
+
+        Assert.Equal(Enumerable.Range(0, 10_000).Select(static i => $"{i}"), SourceHarness.Read(new TextOperator(null), counters, FileSplit.Whole(new FileInfo(path))));
+
+        Assert.Equal((10_000, new FileInfo(path).Length), (counters.InputRows, counters.InputBytes));
+    }
+
     [Fact]
     public async Task Markers_and_unfinished_output_are_passed_over_unless_named()
     {
