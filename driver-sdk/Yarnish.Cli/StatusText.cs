@@ -6,6 +6,9 @@ namespace Yarnish.Cli;
 /// <summary>The status of an application in words and tables: what a running driver answers and what a log tells look the same.</summary>
 internal static class StatusText
 {
+    /// <summary>Rows of a table; those that failed are always among them.</summary>
+    private const int MaximumRows = 40;
+
     /// <summary>The whole application: counts, jobs, stages with their verdicts, executors that were lost, failures.</summary>
     /// <param name="detail">The application.</param>
     /// <param name="jobs">Its jobs, newest first.</param>
@@ -43,12 +46,13 @@ internal static class StatusText
         Console.Out.WriteLine();
         Output.PrintTable(
             ["JOB", "STATE", "STAGES", "TASKS", "FAILED", "TIME", "NAME"],
-            jobs.Select(job => new[]
+            Newest(jobs, static job => job.State == "failed").Select(job => new[]
             {
                 job.Id.ToString(), job.State, Text($"{job.Stages.Count(stage => stage.State != "skipped")} of {job.Stages.Length}"), Text($"{job.TasksDone} of {job.Tasks}"), Text($"{job.TasksFailed}"),
                 Output.Duration((job.EndedAt ?? detail.LastEventAt) - job.StartedAt), job.Name,
             }),
             "No jobs.");
+        TellRest(jobs.Count, "jobs");
         foreach (var job in jobs.Where(job => job.State == "failed" && job.Message.Length > 0 && job.Message != detail.Message).Take(5))
         {
             Console.Out.WriteLine($"  {Output.Indent(job.Message, 2)}");
@@ -70,15 +74,31 @@ internal static class StatusText
     {
         Output.PrintTable(
             ["STAGE", "STATE", "TASKS", "RUNNING", "FAILED", "TIME", "VERDICT", "NAME"],
-            stages.Select(stage => new[]
+            Newest(stages, static stage => stage.State == "failed" || stage.Verdict.Kind is not (StageVerdictKind.Healthy or StageVerdictKind.TooEarly)).Select(stage => new[]
             {
                 Text($"{stage.Id}.{stage.Attempt}"), stage.State, Text($"{stage.Done} of {stage.Tasks}"), Text($"{stage.Running}"), Text($"{stage.Failed}"),
                 Output.Duration((stage.EndedAt ?? now) - stage.StartedAt), Word(stage.Verdict.Kind), stage.Name,
             }),
             "No stages.");
+        TellRest(stages.Count, "stages");
         foreach (var stage in stages.Where(stage => stage.Verdict.Kind is not (StageVerdictKind.Healthy or StageVerdictKind.TooEarly)).Take(20))
         {
             Console.Out.WriteLine($"stage {stage.Id}.{stage.Attempt}: {stage.Verdict.Text}");
+        }
+    }
+
+    /// <summary>The newest, and of the older ones those that matter, in their order.</summary>
+    private static IEnumerable<T> Newest<T>(IReadOnlyList<T> rows, Func<T, bool> matters)
+    {
+        var room = MaximumRows / 2;
+        return rows.Count <= MaximumRows ? rows : rows.Where((row, i) => i < MaximumRows / 2 || (matters(row) && room-- > 0));
+    }
+
+    private static void TellRest(int count, string what)
+    {
+        if (count > MaximumRows)
+        {
+            Console.Out.WriteLine(Text($"(of {count} {what} the newest and those worth a look; --json prints all)"));
         }
     }
 

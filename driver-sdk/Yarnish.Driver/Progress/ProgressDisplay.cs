@@ -13,6 +13,10 @@ internal sealed class ProgressDisplay : IAsyncDisposable
     /// <summary>Lines written within a second; the rest of a burst, such as of tiny jobs, is only counted.</summary>
     private const int BurstLines = 5;
 
+    /// <summary>Stages drawn side by side, and the columns that each needs for a bar.</summary>
+    private const int MaximumBars = 3;
+    private const int SmallestShare = 30;
+
     /// <summary>A job is drawn once it has run so long: shorter ones would only flicker.</summary>
     private static readonly TimeSpan DrawAfter = TimeSpan.FromMilliseconds(500);
 
@@ -58,7 +62,7 @@ internal sealed class ProgressDisplay : IAsyncDisposable
     {
         try
         {
-            return Console.WindowWidth is > 20 and var columns ? columns : 100;
+            return Console.WindowWidth is > 0 and var columns ? columns : 100;
         }
         catch (IOException)
         {
@@ -94,21 +98,25 @@ internal sealed class ProgressDisplay : IAsyncDisposable
             {
                 return "";
             }
-            var share = Math.Max(30, (width - 1) / Math.Min(stages.Count, 3));
-            foreach (var (job, stage) in stages.Take(3))
+            var shown = Math.Clamp((width - 1) / SmallestShare, 1, Math.Min(stages.Count, MaximumBars));
+            var more = stages.Count > shown ? $"+{stages.Count - shown} stages" : "";
+            var share = (width - 1 - more.Length) / shown;
+            foreach (var (job, stage) in stages.Take(shown))
             {
                 text.Append(Bar(job, stage, share));
             }
-            if (stages.Count > 3)
-            {
-                text.Append($" +{stages.Count - 3} stages");
-            }
+            text.Append(more);
         }
         return text.Length < width ? text.ToString() : text.ToString(0, Math.Max(0, width - 1));
     }
 
     private static string Bar(JobProgress job, StageProgress stage, int width)
     {
+        if (width < SmallestShare)
+        {
+            // No room for a bar: the numbers tell as much.
+            return $"{job.JobId}.{stage.StageId} {stage.Done}/{stage.Total}{(stage.Failed > 0 ? $" {stage.Failed} failed" : "")} ";
+        }
         var counts = $" {stage.Done}+{stage.Running}/{stage.Total}{(stage.Failed > 0 ? $" {stage.Failed} failed" : "")} {job.Elapsed.TotalSeconds:0} s] ";
         var name = $"[{job.JobId}.{stage.StageId} {stage.Name} ";
         var room = width - counts.Length;

@@ -38,6 +38,7 @@ internal sealed class ApplicationStatus
     private StatusEvent.ApplicationStarted? started;
     private StatusEvent.ApplicationEnded? ended;
     private EnvironmentInfo environment = new(ImmutableSortedDictionary<string, string>.Empty, ImmutableSortedDictionary<string, string>.Empty);
+    private StatusStage? latestStage;
     private DateTimeOffset last;
     private long tasksSucceeded;
     private long tasksFailed;
@@ -245,7 +246,7 @@ internal sealed class ApplicationStatus
     private void OnEnded(in EndedTask task, DateTimeOffset at)
     {
         var executor = executors.GetValueOrDefault(task.ExecutorId);
-        if (stages.TryGetValue((task.StageId.Value, task.StageAttempt), out var stage))
+        if (StageOf(task) is { } stage)
         {
             if (stage.Running.Remove(task.Attempt.Value) && executor is not null)
             {
@@ -283,6 +284,16 @@ internal sealed class ApplicationStatus
         }
     }
 
+    /// <summary>Tasks of one batch are mostly of one stage.</summary>
+    private StatusStage? StageOf(in EndedTask task)
+    {
+        if (latestStage is null || latestStage.Id != task.StageId || latestStage.Attempt != task.StageAttempt)
+        {
+            latestStage = stages.GetValueOrDefault((task.StageId.Value, task.StageAttempt));
+        }
+        return latestStage;
+    }
+
     private void OnCounted(StatusEvent.TasksCounted counted)
     {
         tasksSucceeded += counted.Succeeded;
@@ -313,6 +324,7 @@ internal sealed class ApplicationStatus
         if (endedStages.Count > MaximumEnded)
         {
             stages.Remove(endedStages.Dequeue());
+            latestStage = null;
             forgotten++;
         }
     }

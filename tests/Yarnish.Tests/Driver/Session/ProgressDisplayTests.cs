@@ -21,6 +21,8 @@ public sealed class ProgressDisplayTests
     }
 
     [Theory]
+    [InlineData(2)]
+    [InlineData(12)]
     [InlineData(21)]
     [InlineData(40)]
     [InlineData(80)]
@@ -31,6 +33,18 @@ public sealed class ProgressDisplayTests
         var snapshot = new ProgressSnapshot([new JobProgress(new JobId(0), "x", TimeSpan.FromMinutes(1), [.. stages])], 2, "");
 
         Assert.InRange(ProgressDisplay.Describe(snapshot, width).Length, 1, width - 1);
+    }
+
+    [Fact]
+    public void Several_jobs_share_the_line_and_tell_what_failed_and_what_there_is_no_room_for()
+    {
+        var snapshot = new ProgressSnapshot(
+            [.. Enumerable.Range(0, 4).Select(i => new JobProgress(
+                new JobId(i), "x", TimeSpan.FromSeconds(9), [new StageProgress(new StageId(10 + i), "Select at Program.cs:10", i, 1, 7, i == 1 ? 3 : 0)]))], 2, "");
+
+        Assert.Matches(@"^\[0\.10 Select.* 0\+1/7 9 s\] \[1\.11 .* 1\+1/7 3 failed 9 s\] \[2\.12 Select.* 2\+1/7 9 s\] \+1 stages$", ProgressDisplay.Describe(snapshot, 160));
+        Assert.Matches(@"^\[0\.10 Sel.* 0\+1/7 9 s\] \+3 stages$", ProgressDisplay.Describe(snapshot, 50));
+        Assert.Equal("0.10 0/7 +3 stages", ProgressDisplay.Describe(snapshot, 25));
     }
 
     [Fact]
