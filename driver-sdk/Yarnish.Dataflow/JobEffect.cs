@@ -148,7 +148,10 @@ internal sealed record TasksSettled : JobEffect
 /// <param name="SentAt">When it was sent.</param>
 /// <param name="End">How it ended.</param>
 /// <param name="Report">The executor's report; null when the driver ended it (executor lost).</param>
-/// <param name="Counts">True for the first success of the partition ever: apply its accumulators.</param>
+/// <param name="Counts">
+/// True for the first success of the partition in its stage, whatever was repeated: apply the accumulators of a map task. Those of a result task belong to its <see cref="PartitionResult"/>: a large
+/// result counts when it has been fetched.
+/// </param>
 internal readonly record struct SettledTask(
     TaskAttemptId AttemptId, StageId StageId, int StageAttempt, int Partition, int AttemptNumber, ExecutorId ExecutorId, DateTimeOffset SentAt, TaskEnd End,
     TaskReport? Report, bool Counts);

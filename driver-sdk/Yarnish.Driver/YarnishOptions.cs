@@ -114,6 +114,9 @@ public sealed record YarnishOptions
     /// <summary>Most bytes that the results of one job may have in the driver. Default 1 GiB. Key <c>Yarnish:MaximumResultBytes</c>, with a unit.</summary>
     public long MaximumResultBytes { get; set; } = 1L << 30;
 
+    /// <summary>Most bytes that the value of a broadcast may have when serialized; executors hold it in memory. Default 1 GiB. Key <c>Yarnish:MaximumBroadcastBytes</c>, with a unit.</summary>
+    public long MaximumBroadcastBytes { get; set; } = 1L << 30;
+
     /// <summary>An executor that was not heard of for so long is lost. Default 10 s, at least 3 s. Key <c>Yarnish:ExecutorTimeout</c> in seconds.</summary>
     public TimeSpan ExecutorTimeout { get; set; } = TimeSpan.FromSeconds(10);
 

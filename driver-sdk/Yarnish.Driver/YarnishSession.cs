@@ -12,6 +12,7 @@ using Yarnish.Jobs;
 using Yarnish.Progress;
 using Yarnish.Protocol;
 using Yarnish.Serialization;
+using Yarnish.Shared;
 using Yarnish.Status;
 using Yarnish.Tracing;
 using Yarnish.Transport;
@@ -70,6 +71,9 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
     /// <summary>The settings it was opened with; changes have no effect.</summary>
     internal YarnishOptions Options { get; }
 
+    /// <summary>Values that executors read.</summary>
+    internal BroadcastOrigin Broadcasts => runner.Broadcasts;
+
     /// <summary>Runs the plans of its collections.</summary>
     internal IJobRunner Runner => runner;
 
@@ -126,7 +130,9 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
         var logs = Logs(owned);
         var fleet = new EmbeddedFleet(application, slots, options.Isolated, clock, logs.CreateLogger("Yarnish.Executor"));
         owned.Add(fleet);
-        return new JobRunner(new JobRunnerParts(application, options, clock, fleet.Link, fleet.Registry, fleet, fleet.Carrier, traces, status, display, fleet.ReadBlockAsync));
+        var broadcasts = new BroadcastOrigin(options.Isolated, options.MaximumBroadcastBytes, fleet.Registry, fleet.TakeBlockAsync);
+        owned.Add(new Disposing(broadcasts));
+        return new JobRunner(new JobRunnerParts(application, options, clock, fleet.Link, fleet.Registry, fleet, fleet.Carrier, traces, status, display, fleet.ReadBlockAsync, broadcasts));
     }
 
     private static async Task<JobRunner> JoinAsync(Setting setting, CancellationToken cancellation)
@@ -157,9 +163,11 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
         };
         var fleet = new ClusterFleet(registration, PrepareAsync, options, bus, clock, client.ProbeAsync);
         owned.Add(fleet);
+        var broadcasts = new BroadcastOrigin(travels: true, options.MaximumBroadcastBytes, registry, blocks.WriteAsync);
+        owned.Add(new Disposing(broadcasts));
         return new JobRunner(new JobRunnerParts(
             application, options, clock, link, registry, fleet, new SerializingCarrier(), traces, status, display,
-            (nodeUrl, block, token) => blocks.ReadAsync(nodeUrl, block, options.MaximumResultBytes, token)));
+            (nodeUrl, block, token) => blocks.ReadAsync(nodeUrl, block, options.MaximumResultBytes, token), broadcasts));
 
         async Task<Protocol.LaunchSpecification> PrepareAsync(CancellationToken token)
         {

@@ -30,6 +30,7 @@ internal static class OptionsReader
         ["Progress"] = (options, text) => options.Progress = ParseProgress(text),
         ["MaximumTaskFailures"] = (options, text) => options.MaximumTaskFailures = ParseCount(text),
         ["MaximumStageAttempts"] = (options, text) => options.MaximumStageAttempts = ParseCount(text),
+        ["MaximumBroadcastBytes"] = (options, text) => options.MaximumBroadcastBytes = ParseBytes(text),
         ["MaximumResultBytes"] = (options, text) => options.MaximumResultBytes = ParseBytes(text),
         ["EventLog"] = (options, text) => options.EventLog = text,
         ["StatusUrl"] = (options, text) => options.StatusUrl = text,
@@ -96,6 +97,7 @@ internal static class OptionsReader
         Require(options.MaximumStageAttempts >= 1, "MaximumStageAttempts", $"{options.MaximumStageAttempts}", "at least 1");
         Require(IsStatusUrl(options.StatusUrl), "StatusUrl", $"'{options.StatusUrl}'", "off, or a URL such as http://127.0.0.1:0");
         Require(options.MaximumLaunchFailures >= 1, "MaximumLaunchFailures", $"{options.MaximumLaunchFailures}", "at least 1");
+        Require(options.MaximumBroadcastBytes is >= 1 << 20 and <= 2047L << 20, "MaximumBroadcastBytes", $"{options.MaximumBroadcastBytes} bytes", "1 MiB to 2047 MiB");
         Require(options.MaximumResultBytes >= 1 << 20, "MaximumResultBytes", $"{options.MaximumResultBytes} bytes", "at least 1 MiB");
         Require(options.ExecutorTimeout >= TimeSpan.FromSeconds(3), "ExecutorTimeout", $"{options.ExecutorTimeout.TotalSeconds} s", "at least 3 s: an executor beats every 2 s");
         Require(options.LocalityWait >= TimeSpan.Zero, "LocalityWait", $"{options.LocalityWait.TotalSeconds} s", "0 s or more");

@@ -61,7 +61,10 @@ internal sealed class EmbeddedFleet : IExecutorFleet
     /// <summary>How code gets to the executor.</summary>
     public ICodeCarrier Carrier { get; }
 
-    /// <summary>Where its blocks are.</summary>
+    /// <summary>The one executor.</summary>
+    internal TaskExecutor Executor => executor;
+
+    /// <summary>Where it keeps its blocks.</summary>
     internal string BlockDirectory => directory.Path;
 
     /// <inheritdoc/>
@@ -78,6 +81,9 @@ internal sealed class EmbeddedFleet : IExecutorFleet
 
     /// <summary>Reads a large result.</summary>
     public Task<byte[]> ReadBlockAsync(string nodeUrl, BlockId block, CancellationToken cancellation) => Task.Run(() => blocks.ReadNamed(block), cancellation);
+
+    /// <summary>Takes a copy of a block as the agent of a node would.</summary>
+    public Task TakeBlockAsync(string nodeUrl, BlockDirectory source, BlockId block, CancellationToken cancellation) => Task.Run(() => blocks.WriteNamed(block, source.ReadNamed(block)), cancellation);
 
     /// <inheritdoc/>
     public string Waiting(DateTimeOffset now) => "";

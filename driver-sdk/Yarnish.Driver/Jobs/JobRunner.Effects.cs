@@ -30,6 +30,9 @@ internal sealed partial class JobRunner
     private readonly SortedSet<NodeId> excluded = [];
     private readonly List<JobEffect> effects = [];
 
+    /// <summary>The job for which each running stage was started.</summary>
+    private readonly Dictionary<StageId, JobId> stageJobs = [];
+
     /// <inheritdoc/>
     public void Apply(JobEvent change) => changes.Enqueue(change);
 
@@ -132,6 +135,10 @@ internal sealed partial class JobRunner
                 Send(send);
                 break;
             case PartitionResult result when jobs.TryGetValue(result.JobId, out var job):
+                if (result.Report.Accumulators is { } changes)
+                {
+                    Accumulate(job, job.ResultStage, result.Partition, changes, null);
+                }
                 job.Results.Deliver(result.Partition, result.Report.Result);
                 break;
             case FetchResult fetch:
@@ -143,6 +150,11 @@ internal sealed partial class JobRunner
             case StageStarted started:
                 if (jobs.TryGetValue(started.JobId, out var owner))
                 {
+                    stageJobs[started.StageId] = started.JobId;
+                    if (started.Stage.Output is null)
+                    {
+                        owner.ResultStage = started.StageId;
+                    }
                     owner.Stages++;
                     owner.Tasks += started.Tasks;
                     traces.StartStage(started, owner.Activity);
@@ -171,6 +183,7 @@ internal sealed partial class JobRunner
                 break;
             case DropShuffle drop:
                 written.TryRemove(drop.ShuffleId, out _);
+                Accumulators.Forget(drop.ShuffleId);
                 traces.Forget(drop.ShuffleId);
                 outbox.Send(null, new DropBlocks([drop.ShuffleId], []));
                 _ = IgnoreAsync(registry.DeleteShuffleAsync(drop.ShuffleId, stopping.Token));
@@ -288,12 +301,45 @@ internal sealed partial class JobRunner
             {
                 sent.Remove(missing.CodeHash);
             }
+            // Those of result tasks come with the result, which a large one is fetched for first.
+            if (task is { Counts: true, Report: { Accumulators: { } changes, MapOutput: { } output } })
+            {
+                Accumulate(stageJobs.TryGetValue(task.StageId, out var owner) ? jobs.GetValueOrDefault(owner) : null, task.StageId, task.Partition, changes, output);
+            }
         }
         traces.Settle(settled);
     }
 
+    /// <summary>Merges what a task added; the user's rule may throw, which ends the job and nothing else.</summary>
+    private void Accumulate(RunningJob? job, StageId stage, int partition, ImmutableSortedDictionary<int, ReadOnlyMemory<byte>> changes, MapOutput? output)
+    {
+        try
+        {
+            if (output is null)
+            {
+                Accumulators.Merge(stage, changes);
+            }
+            else
+            {
+                Accumulators.MergeMapTask(stage, output, changes);
+            }
+        }
+        catch (AccumulatorException error) when (job is not null)
+        {
+            Give(job, new YarnishJobException(FailureText.OfJob(job.Title, error.Message, "correct the accumulator's rule"), error) { JobId = job.Id, Partition = partition });
+        }
+        catch (AccumulatorException)
+        {
+            // Its job is over.
+        }
+    }
+
     private void End(StageEnded ended)
     {
+        if (ended.Outcome != StageOutcome.Repeated)
+        {
+            stageJobs.Remove(ended.StageId);
+        }
         if (traces.IsTraced(ended.StageId))
         {
             traces.EndStage(ended, machine.Snapshot().Stages.FirstOrDefault(stage => stage.StageId == ended.StageId));

@@ -45,6 +45,9 @@ internal sealed partial class JobRunner
             case ExecutorMessageReceived { Message: PartitionsHeld held }:
                 Tell(PartitionsTold.From(held), now);
                 break;
+            case ExecutorMessageReceived { Message: BlockWanted wanted }:
+                _ = GiveAsync(wanted, executors.GetValueOrDefault(wanted.From.ExecutorId));
+                break;
             case ExecutorMessageReceived { Message: ExecutorGoodbye goodbye }:
                 Tell(new ExecutorLost(goodbye.From.ExecutorId, ContainerExitCause.StoppedByOperator, goodbye.Reason), now);
                 break;
@@ -112,6 +115,12 @@ internal sealed partial class JobRunner
             case UnpersistRequest unpersist:
                 Tell(new CollectionUnpersisted(unpersist.Collection), now);
                 outbox.Send(null, new DropBlocks([], [unpersist.Collection]));
+                break;
+            case BroadcastDropped dropped:
+                outbox.Send(null, new DropBlocks([], []) { Broadcasts = [dropped.Number] });
+                break;
+            case BlockAnswer answer:
+                outbox.Send(answer.To, answer.Answer);
                 break;
             case FleetMessage posted:
                 fleet.Handle(posted.Message, now);
@@ -197,6 +206,16 @@ internal sealed partial class JobRunner
         liveSlots = executors.Values.Sum(static executor => executor.Slots);
         outbox.Send(hello.From, new DriverAlive(DriverEpoch));
         Tell(ExecutorJoined.From(hello), now);
+    }
+
+    private async Task GiveAsync(BlockWanted wanted, ExecutorHello? asker)
+    {
+        if (asker is null)
+        {
+            return; // Released or lost meanwhile: nobody waits.
+        }
+        var problem = await Task.Run(() => Broadcasts.GiveAsync(asker.NodeId, asker.NodeUrl, wanted.Block)).ConfigureAwait(false);
+        PostSoon(new BlockAnswer(wanted.From, new BlockGiven(wanted.Block, problem)));
     }
 
     private async Task FetchAsync(FetchResult fetch, string nodeUrl)

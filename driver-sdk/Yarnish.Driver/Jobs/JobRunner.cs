@@ -4,6 +4,7 @@ using Yarnish.Blocks;
 using Yarnish.Dataflow;
 using Yarnish.Progress;
 using Yarnish.Protocol;
+using Yarnish.Shared;
 using Yarnish.Status;
 using Yarnish.Tracing;
 using Yarnish.Transport;
@@ -63,6 +64,8 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     {
         (application, options, clock, link, registry, fleet, carrier, traces, status, display, readBlock) =
             (parts.Application, parts.Options, parts.Clock, parts.Link, parts.Registry, parts.Fleet, parts.Carrier, parts.Traces, parts.Status, parts.Display, parts.ReadBlock);
+        Broadcasts = parts.Broadcasts;
+        Broadcasts.Attach(number => PostSoon(new BroadcastDropped(number)));
         outbox = new Outbox(link);
         machine = new JobMachine(new JobMachineOptions
         {
@@ -91,6 +94,12 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     /// <summary>Where its executors come from.</summary>
     internal IExecutorFleet Fleet => fleet;
+
+    /// <summary>Values that executors read.</summary>
+    internal BroadcastOrigin Broadcasts { get; }
+
+    /// <summary>Values that tasks add to; how the named ones stand is <see cref="AccumulatorTable.Snapshot"/>.</summary>
+    internal AccumulatorTable Accumulators { get; } = new();
 
     /// <summary>What ended the session from outside, for people; null when the program ended it itself.</summary>
     public string? Interrupted { get; set; }
@@ -468,6 +477,10 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     private sealed record CancelGroupRequest(string Group, string Reason);
 
+    private sealed record BroadcastDropped(int Number);
+
+    private sealed record BlockAnswer(ExecutorAddress To, BlockGiven Answer);
+
     private sealed record UnpersistRequest(int Collection);
 
     private sealed record FleetMessage(object Message);
@@ -489,4 +502,5 @@ internal sealed record JobRunnerParts(
     DriverTraces Traces,
     StatusKeeper Status,
     ProgressDisplay Display,
-    Func<string, BlockId, CancellationToken, Task<byte[]>> ReadBlock);
+    Func<string, BlockId, CancellationToken, Task<byte[]>> ReadBlock,
+    BroadcastOrigin Broadcasts);

@@ -38,6 +38,9 @@ internal sealed class RunningJob(JobPlan plan, CancellationToken cancellation)
     /// <summary>Why it is being ended by the driver itself; null while it is not.</summary>
     public YarnishJobException? Failure { get; set; }
 
+    /// <summary>The stage that computes its results; set when it starts.</summary>
+    public StageId ResultStage { get; set; }
+
     /// <summary>Stage attempts started for it.</summary>
     public int Stages { get; set; }
 

@@ -84,7 +84,7 @@ public sealed class BlockDirectory
     }
 
     /// <summary>Deletes every named block whose name starts so; nothing happens when there are none. Readers that have a file open finish.</summary>
-    internal void DeleteNamed(string prefix)
+    public void DeleteNamed(string prefix)
     {
         var folder = Path.Combine(Root, "named");
         if (!Directory.Exists(folder))

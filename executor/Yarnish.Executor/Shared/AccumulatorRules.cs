@@ -12,20 +12,24 @@ internal sealed class SumRule<T> : AccumulatorRule<T, T>
     public override T Merge(T value, T other) => value + other;
 }
 
-internal sealed class MaximumRule<T> : AccumulatorRule<T, T>
-    where T : IComparable<T>, IMinMaxValue<T>
+internal sealed class MaximumRule<T>(T start) : AccumulatorRule<T, T>
+    where T : IComparable<T>
 {
-    public override T Zero() => T.MinValue;
+    private readonly T start = start;
+
+    public override T Zero() => start;
 
     public override T Add(T value, T added) => added.CompareTo(value) > 0 ? added : value;
 
     public override T Merge(T value, T other) => Add(value, other);
 }
 
-internal sealed class MinimumRule<T> : AccumulatorRule<T, T>
-    where T : IComparable<T>, IMinMaxValue<T>
+internal sealed class MinimumRule<T>(T start) : AccumulatorRule<T, T>
+    where T : IComparable<T>
 {
-    public override T Zero() => T.MaxValue;
+    private readonly T start = start;
+
+    public override T Zero() => start;
 
     public override T Add(T value, T added) => added.CompareTo(value) < 0 ? added : value;
 

@@ -22,6 +22,17 @@ internal readonly record struct BroadcastId(int Number, long Length, long Hash, 
     /// <summary>The block that holds a piece.</summary>
     public BlockId Piece(int piece) => new(string.Create(CultureInfo.InvariantCulture, $"{PrefixOf(Number)}{piece}"));
 
+    /// <summary>The blocks of all its pieces.</summary>
+    public BlockId[] Blocks()
+    {
+        var blocks = new BlockId[Pieces];
+        for (var piece = 0; piece < blocks.Length; piece++)
+        {
+            blocks[piece] = Piece(piece);
+        }
+        return blocks;
+    }
+
     /// <summary>What the names of its blocks begin with.</summary>
     public static string PrefixOf(int number) => string.Create(CultureInfo.InvariantCulture, $"broadcast-{number}-");
 

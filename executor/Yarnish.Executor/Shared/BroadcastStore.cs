@@ -89,6 +89,18 @@ internal sealed class BroadcastStore(BlockFetcher fetcher, BlockDirectory direct
         _ = Task.Run(() => Delete(number));
     }
 
+    /// <summary>Lets all values go; their pieces stay on the node.</summary>
+    public void ForgetValues()
+    {
+        lock (gate)
+        {
+            while (recent.Last is { } last)
+            {
+                Forget(last.Value);
+            }
+        }
+    }
+
     private void Forget(Held held)
     {
         if (byNumber.TryGetValue(held.Number, out var node) && ReferenceEquals(node.Value, held))

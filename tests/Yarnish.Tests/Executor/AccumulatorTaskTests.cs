@@ -54,7 +54,7 @@ public sealed class AccumulatorTaskTests
     [Fact]
     public async Task Several_accumulators_ride_in_one_report_each_with_its_own()
     {
-        var (rows, longest, bad) = (Sum(3), new AccumulatorTotal<int, int>(5, "longest", new MaximumRule<int>()), new AccumulatorTotal<string, AccumulatedItems<string>>(8, "bad", new ItemsRule<string>(2)));
+        var (rows, longest, bad) = (Sum(3), new AccumulatorTotal<int, int>(5, "longest", new MaximumRule<int>(0)), new AccumulatorTotal<string, AccumulatedItems<string>>(8, "bad", new ItemsRule<string>(2)));
         var (addRows, addLongest, addBad) = (Arrived(rows), Arrived(longest), Arrived(bad));
 
         var report = await RunAsync(_ =>
