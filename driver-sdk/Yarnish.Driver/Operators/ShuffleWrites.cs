@@ -21,6 +21,7 @@ internal sealed class PairWrite<TKey, TValue>(KeyPartitioner<TKey> partitioner) 
         var rows = writer.RowsOf(RowFormats.For<KeyValuePair<TKey, TValue>>());
         foreach (var pair in graph.Open<KeyValuePair<TKey, TValue>>(task))
         {
+            NullKey.Refuse(pair.Key);
             rows.Write(partitioner.PartitionOf(pair.Key), pair);
         }
     }
@@ -44,6 +45,7 @@ internal sealed class CombineWrite<TKey, TValue, TCombined>(
         var combined = new Dictionary<TKey, TCombined>(StableEquality<TKey>.Default);
         foreach (var pair in graph.Open<KeyValuePair<TKey, TValue>>(task))
         {
+            NullKey.Refuse(pair.Key);
             ref var slot = ref CollectionsMarshal.GetValueRefOrAddDefault(combined, pair.Key, out var exists);
             slot = exists ? merge(slot!, pair.Value) : create(pair.Value);
             if (combined.Count >= CombinedRows.MaximumKeys)
@@ -68,7 +70,9 @@ internal sealed class CountWrite<T, TKey>(KeyPartitioner<TKey> partitioner, Func
         var counts = new Dictionary<TKey, long>(StableEquality<TKey>.Default);
         foreach (var row in graph.Open<T>(task))
         {
-            CollectionsMarshal.GetValueRefOrAddDefault(counts, key(row), out _)++;
+            var counted = key(row);
+            NullKey.Refuse(counted);
+            CollectionsMarshal.GetValueRefOrAddDefault(counts, counted, out _)++;
             if (counts.Count >= CombinedRows.MaximumKeys)
             {
                 CombinedRows.Flush(counts, partitioner, rows);

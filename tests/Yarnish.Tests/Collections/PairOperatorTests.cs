@@ -168,6 +168,21 @@ public sealed class PairOperatorTests(IsolatedSession isolated) : LinqAgreement(
     }
 
     [Fact]
+    public async Task A_key_that_is_null_fails_the_job_in_words_of_the_user()
+    {
+        var rows = Session.Parallelize(["a", null], 2);
+        var pairs = rows.KeyBy(static row => row!);
+        foreach (var action in new Func<Task>[]
+        {
+            () => rows.CountBy(static row => row!).CollectAsync(), () => rows.GroupBy(static row => row!).CollectAsync(), () => pairs.ReduceByKey(static (left, _) => left).CollectAsync(),
+            () => pairs.Join(pairs).CollectAsync(), () => pairs.PartitionBy(new HashPartitioner<string>(2)).CollectAsync(),
+        })
+        {
+            Assert.Contains("The key of a row is null", (await Assert.ThrowsAsync<YarnishJobException>(action)).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task Sides_of_different_sessions_are_refused()
     {
         await using var other = await YarnishSession.CreateBuilder([]).WithProgress(ProgressStyle.None).ConnectAsync();
