@@ -131,7 +131,7 @@ public enum StageOutcome
     Cancelled,
 }
 
-/// <summary>Attempts that ended, for accumulators, traces and the event log: at most one such effect per event, nothing to do but to tell.</summary>
+/// <summary>Attempts that ended, those with a large result when it is here or lost, for accumulators, traces and the event log: at most one such effect per event, nothing to do but to tell.</summary>
 internal sealed record TasksSettled : JobEffect
 {
     /// <summary>The attempts, in the order in which they ended.</summary>

@@ -46,7 +46,7 @@ internal sealed partial class JobMachine
                 all += executor.Slots;
             }
         }
-        if (free < stage.Pending)
+        if (free < stage.Pending && (_options.Planted != PlantedJobBug.HalfBarrier || free == 0))
         {
             _barrierWaits = true;
             if (all >= stage.Pending)
@@ -60,7 +60,7 @@ internal sealed partial class JobMachine
             return;
         }
         stage.BarrierSince = 0;
-        while (stage.Pending > 0)
+        for (; stage.Pending > 0 && free > 0; free = _options.Planted == PlantedJobBug.HalfBarrier ? 0 : free)
         {
             foreach (var executor in _executors)
             {
@@ -115,7 +115,7 @@ internal sealed partial class JobMachine
             return;
         }
         var meeting = stage.Meeting ??= new BarrierMeeting(stage.Partitions);
-        if (reached.Round == meeting.Round - 1)
+        if (reached.Round == meeting.Round - 1 && _options.Planted != PlantedJobBug.ReleasedOnce)
         {
             // It came, and was told; the answer was lost.
             Emit(new ReleaseBarrier(reached.Address, [reached.AttemptId], reached.Round, meeting.Last));
@@ -125,7 +125,7 @@ internal sealed partial class JobMachine
         {
             return;
         }
-        meeting.Arrive(attempt.Partition, reached.Message);
+        meeting.Arrive(attempt.Partition, reached.Message, _options.Planted == PlantedJobBug.ArrivedTwice);
         if (FailIfNobodyElseComes(stage) || !meeting.Complete)
         {
             return;

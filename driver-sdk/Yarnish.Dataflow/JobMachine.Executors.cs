@@ -116,7 +116,7 @@ internal sealed partial class JobMachine
         {
             var slot = next;
             next = _attempts[slot].NextOnExecutor;
-            if (_attempts[slot].Id <= expectedUpTo && !held.Contains(_attempts[slot].Id))
+            if (_attempts[slot].Id <= expectedUpTo && _options.Planted != PlantedJobBug.UnreadHello && !held.Contains(_attempts[slot].Id))
             {
                 Return(slot, "it did not reach the executor");
             }
@@ -391,7 +391,7 @@ internal sealed partial class JobMachine
             }
             else if (_allocation is { } allocation && executor.InFlight == 0 && _options.Allocation is { } allocationOptions
                 && _now - executor.IdleSince >= (executor.CachedPartitions > 0 ? allocationOptions.IdleWithCache : allocationOptions.Idle).Ticks
-                && allocation.MayRelease(CountAvailable()))
+                && allocation.MayRelease(CountAvailable()) && _options.Planted != PlantedJobBug.IdleForEver)
             {
                 BeginLeaving(executor, $"it idled for {TimeSpan.FromTicks(_now - executor.IdleSince).TotalSeconds:F0} s");
                 LetGo(executor);
@@ -501,6 +501,10 @@ internal sealed partial class JobMachine
         {
             var available = CountAvailable();
             // Those that get no tasks still are containers the resource manager counts as live.
+            if (_options.Planted == PlantedJobBug.AsksForEver && _pending + _attempts.Count == 0)
+            {
+                return;
+            }
             var wanted = allocation.Update(_now, _pending, _attempts.Count, Math.Max(1, options.SlotsPerExecutor), available) + _executors.Count - available;
             if (wanted != _lastWanted)
             {

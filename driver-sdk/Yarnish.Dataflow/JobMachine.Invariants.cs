@@ -85,7 +85,7 @@ internal sealed partial class JobMachine
             total += inFlight;
         }
         Require(total == _attempts.Count, "there are attempts on executors that are gone");
-        foreach (var attempt in _fetching.Values)
+        foreach (var (attempt, _) in _fetching.Values)
         {
             Note(attempt);
         }

@@ -152,7 +152,7 @@ internal sealed partial class JobMachine
     private void DropIfUnused(Shuffle shuffle)
     {
         // A stopped attempt that has not reported yet would leave its file behind.
-        if (shuffle is { Released: true, Producer: null, Writers: 0, Consumers.Count: 0 } && _shuffles.Remove(shuffle.Id.Value))
+        if (_options.Planted != PlantedJobBug.LeakedShuffle && shuffle is { Released: true, Producer: null, Writers: 0, Consumers.Count: 0 } && _shuffles.Remove(shuffle.Id.Value))
         {
             Emit(new DropShuffle(shuffle.Id));
         }

@@ -108,7 +108,7 @@ internal sealed partial class JobMachine
         {
             return;
         }
-        if (stage.Definition.Barrier)
+        if (stage.Definition.Barrier && _options.Planted != PlantedJobBug.HalfBarrierOutput)
         {
             ForgetAllOutputs(stage);
         }
@@ -343,6 +343,10 @@ internal sealed partial class JobMachine
     /// </summary>
     private void RollBack(Shuffle origin)
     {
+        if (_options.Planted == PlantedJobBug.NoRollBack)
+        {
+            return;
+        }
         var message = $"shuffle {origin.Id} cannot be written again alike, so what was computed from it is computed again";
         List<Shuffle> reached = [origin];
         List<Stage> consumers = [];

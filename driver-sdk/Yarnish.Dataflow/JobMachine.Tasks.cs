@@ -14,8 +14,8 @@ internal sealed partial class JobMachine
     private readonly Dictionary<long, Attempt> _late = [];
     private readonly Queue<long> _lateOrder = [];
 
-    /// <summary>Attempts whose result is a block that the shell fetches.</summary>
-    private readonly SortedDictionary<long, Attempt> _fetching = [];
+    /// <summary>Attempts whose result is a block that the shell fetches: they have ended when it is here, or lost.</summary>
+    private readonly SortedDictionary<long, (Attempt Attempt, TaskReport Report)> _fetching = [];
 
     private long _tasksSucceeded;
     private long _tasksFailed;
@@ -98,19 +98,9 @@ internal sealed partial class JobMachine
     private void OnEnd(in Attempt attempt, TaskEnd end, TaskReport? report, bool neverRan = false)
     {
         var stage = attempt.Stage;
-        if (_settled is null)
-        {
-            // Before the results it brings: who applies accumulators does so before the caller sees the result.
-            _settled = new TasksSettled();
-            Emit(_settled);
-        }
-        var place = _settled.Tasks.Count;
-        _settled.Tasks.Add(new SettledTask(
-            new TaskAttemptId(attempt.Id), stage.Id, attempt.StageAttempt, attempt.Partition, attempt.Number, attempt.Executor.Id,
-            new DateTimeOffset(attempt.SentAt, TimeSpan.Zero), end, report, Counts: false));
-
+        var place = Settle(attempt, end, report);
         RememberStored(attempt.Executor, report);
-        var wanted = (attempt.Marks & AttemptMarks.Superseded) == 0 && !stage.Dropped;
+        var wanted = ((attempt.Marks & AttemptMarks.Superseded) == 0 || _options.Planted == PlantedJobBug.ResultTwice) && !stage.Dropped;
         if (end is TaskSucceeded && report is not null)
         {
             _tasksSucceeded++;
@@ -123,7 +113,11 @@ internal sealed partial class JobMachine
             }
             else if (OnSucceeded(attempt, report))
             {
-                _settled.Tasks[place] = _settled.Tasks[place] with { Counts = true };
+                Count(place);
+            }
+            else if (_fetching.ContainsKey(attempt.Id))
+            {
+                _settled!.Tasks.RemoveAt(place);
             }
             return;
         }
@@ -146,11 +140,28 @@ internal sealed partial class JobMachine
         }
     }
 
+    /// <summary>Tells of an end: before the results it brings, so that who applies accumulators does so before the caller sees the result. Gives its place in what is told.</summary>
+    private int Settle(in Attempt attempt, TaskEnd end, TaskReport? report)
+    {
+        if (_settled is null)
+        {
+            _settled = new TasksSettled();
+            Emit(_settled);
+        }
+        _settled.Tasks.Add(new SettledTask(
+            new TaskAttemptId(attempt.Id), attempt.Stage.Id, attempt.StageAttempt, attempt.Partition, attempt.Number, attempt.Executor.Id,
+            new DateTimeOffset(attempt.SentAt, TimeSpan.Zero), end, report, Counts: false));
+        return _settled.Tasks.Count - 1;
+    }
+
+    /// <summary>It was the first success of its partition.</summary>
+    private void Count(int place) => _settled!.Tasks[place] = _settled.Tasks[place] with { Counts = true };
+
     /// <summary>Returns whether this is the first success of the partition ever.</summary>
     private bool OnSucceeded(in Attempt attempt, TaskReport report)
     {
         var (stage, partition) = (attempt.Stage, attempt.Partition);
-        if (stage.IsDone(partition))
+        if (stage.IsDone(partition) && (_options.Planted != PlantedJobBug.ResultTwice || stage.Output is not null))
         {
             _reportsDropped++;
             return false;
@@ -170,7 +181,7 @@ internal sealed partial class JobMachine
             var job = stage.Users[0].Job;
             if (report.ResultBlock is not null)
             {
-                _fetching.Add(attempt.Id, attempt);
+                _fetching.Add(attempt.Id, (attempt, report));
                 if (attempt.StageAttempt == stage.Attempt && stage.Live.Length > 0)
                 {
                     stage.Live[partition]++;
@@ -195,7 +206,7 @@ internal sealed partial class JobMachine
             stage.ResultsDone++;
             Emit(new PartitionResult(job.Id, partition, report));
         }
-        var first = (stage.Marks[partition] & TaskMarks.Counted) == 0;
+        var first = (stage.Marks[partition] & TaskMarks.Counted) == 0 || _options.Planted == PlantedJobBug.CountedTwice;
         stage.Marks[partition] |= TaskMarks.Counted;
         NoteFigures(stage, report.Metrics, (_now - attempt.SentAt) / TimeSpan.TicksPerMicrosecond);
         if ((stage.Marks[partition] & TaskMarks.Pending) != 0)
@@ -235,7 +246,7 @@ internal sealed partial class JobMachine
             // The partition is done, or the attempt that follows takes care of it.
             return;
         }
-        if (stage.Definition.Barrier && !neverRan)
+        if (stage.Definition.Barrier && (!neverRan || stage.Meeting?.MayStartAfresh(partition) == false))
         {
             RepeatBarrier(stage, attempt.Executor, partition, end);
             return;
@@ -262,7 +273,7 @@ internal sealed partial class JobMachine
             GiveUp(stage, attempt.Executor, partition, stage.Retries[partition], end);
             return;
         }
-        if (stage.Live[partition] == 0)
+        if (stage.Live[partition] == 0 && (_options.Planted != PlantedJobBug.ForgottenAttempt || end is not TaskExecutorLost))
         {
             Enqueue(stage, partition, first: true);
         }
@@ -365,26 +376,32 @@ internal sealed partial class JobMachine
 
     private void OnResultFetched(ResultFetched fetched)
     {
-        if (_fetching.Remove(fetched.AttemptId.Value, out var attempt))
+        if (_fetching.Remove(fetched.AttemptId.Value, out var fetching))
         {
+            var attempt = fetching.Attempt;
+            var report = fetched.Report with { ResultBlock = null };
             NoLongerLive(attempt.Stage, attempt.StageAttempt, attempt.Partition);
-            if (!attempt.Stage.Dropped)
+            var place = Settle(attempt, TaskSucceeded.Instance, report);
+            if (!attempt.Stage.Dropped && OnSucceeded(attempt, report))
             {
-                OnSucceeded(attempt, fetched.Report with { ResultBlock = null });
+                Count(place);
             }
         }
     }
 
     private void OnResultLost(ResultLost lost)
     {
-        if (_fetching.Remove(lost.AttemptId.Value, out var attempt))
+        if (_fetching.Remove(lost.AttemptId.Value, out var fetching))
         {
+            var attempt = fetching.Attempt;
+            var end = new TaskResultLost(lost.Message);
             NoLongerLive(attempt.Stage, attempt.StageAttempt, attempt.Partition);
+            Settle(attempt, end, fetching.Report with { End = end, Accumulators = null });
             if (!attempt.Stage.Dropped)
             {
                 attempt.Stage.FailedTasks++;
                 _tasksFailed++;
-                OnFailed(attempt, new TaskResultLost(lost.Message));
+                OnFailed(attempt, end);
             }
         }
     }
@@ -409,9 +426,10 @@ internal sealed partial class JobMachine
         ForgetLate(static late => late.Stage.Dropped);
         if (_fetching.Count > 0)
         {
-            foreach (var id in _fetching.Where(static pair => pair.Value.Stage.Dropped).Select(static pair => pair.Key).ToArray())
+            foreach (var (id, fetching) in _fetching.Where(static pair => pair.Value.Attempt.Stage.Dropped).ToArray())
             {
                 _fetching.Remove(id);
+                Settle(fetching.Attempt, TaskSucceeded.Instance, fetching.Report);
             }
         }
     }

@@ -63,6 +63,9 @@ internal sealed record JobMachineOptions
     /// <summary>Copies of persisted partitions one executor makes at once. Default 8.</summary>
     public int CopiesPerExecutor { get; init; } = 8;
 
+    /// <summary>For the simulation's own test only.</summary>
+    public PlantedJobBug Planted { get; init; }
+
     /// <summary>How executors are asked for. Null: the shell holds what it holds, no <see cref="ExecutorsWanted"/> is ever emitted.</summary>
     public AllocationOptions? Allocation { get; init; }
 }

@@ -17,21 +17,24 @@ internal sealed class BarrierMeeting(int participants)
     public ImmutableArray<string> Last { get; private set; } = [];
 
     /// <summary>Notes that a partition has come to the current round; saying it twice does nothing.</summary>
-    public void Arrive(int partition, string message)
+    public void Arrive(int partition, string message, bool again = false)
     {
-        if (_messages[partition] is null)
+        if (_messages[partition] is null || again)
         {
             _messages[partition] = message;
             Arrived++;
         }
     }
 
-    public bool Complete => Arrived == _messages.Length;
+    /// <summary>Whether a new attempt of a partition could still take part: it begins at the first round, and nobody may have heard of the one before.</summary>
+    public bool MayStartAfresh(int partition) => Round == 0 && _messages[partition] is null;
+
+    public bool Complete => Arrived >= _messages.Length;
 
     /// <summary>Ends the round: everybody goes on.</summary>
     public void Release()
     {
-        Last = [.. _messages.Select(static message => message!)];
+        Last = [.. _messages.Select(static message => message ?? "")];
         Array.Clear(_messages);
         Arrived = 0;
         Round++;

@@ -125,6 +125,39 @@ public sealed class BarrierTests
         Assert.Empty(Releases(world));
     }
 
+    [Fact]
+    public void Task_that_was_thought_never_to_have_run_but_had_met_the_others_starts_all_again()
+    {
+        var world = Running(2, out var job);
+        world.Meet(0, 0, 0).Meet(0, 1, 0);
+        var first = world.Find(0, 0);
+
+        // Its hello of a new connection does not name it: jobs of seed 1266.
+        world.Join(first.Executor, slots: 8);
+        world.FinishAll().Advance(0.5);
+
+        Assert.Equal([0, 1], world.Running(0));
+        Assert.Equal(2, world.AttemptsOf(0));
+        world.FinishAll().AssertSucceeded(job);
+        world.AssertEmpty();
+    }
+
+    [Fact]
+    public void Task_that_never_ran_is_sent_again_alone_and_meets_the_others()
+    {
+        var world = Running(2, out var job);
+        world.Meet(0, 1, 0);
+        var lost = world.Find(0, 0);
+
+        world.Apply(new BatchReturned(lost.To, [new TaskAttemptId(lost.Attempt)], QueueGone: true));
+        world.Join(lost.Executor, slots: 8, running: [.. world.On(lost.Executor).Where(task => task != lost).Select(task => task.Attempt)]);
+        world.Meet(world.InFlight.Last(task => task.Partition == 0), 0);
+
+        Assert.NotEmpty(Releases(world));
+        Assert.Equal(1, world.AttemptsOf(0));
+        world.AssertRuns(job);
+    }
+
     // ── Repeating.
 
     [Fact]

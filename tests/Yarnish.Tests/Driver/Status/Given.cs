@@ -3,8 +3,8 @@ using System.Globalization;
 using Newtonsoft.Json;
 using Yarnish.Dataflow;
 using Yarnish.Protocol;
+using Yarnish.Simulation.Jobs;
 using Yarnish.Status;
-using Yarnish.Tests.Dataflow;
 
 namespace Yarnish.Tests.Driver.Status;
 
@@ -66,9 +66,7 @@ internal static class Given
     {
         var events = new List<StatusEvent> { Started };
         var nodes = new Dictionary<ExecutorId, NodeId>();
-        var fleet = new SimulatedFleet(seed, chaos: true)
-        {
-            Watch = (told, now) =>
+        var outcome = JobWorld.Run(seed, jobs, watch: (told, now) =>
             {
                 StatusEvent? happened = told switch
                 {
@@ -92,9 +90,8 @@ internal static class Given
                 {
                     events.Add(happened);
                 }
-            },
-        };
-        fleet.Run(jobs);
+            });
+        Xunit.Assert.Empty(outcome.Violations);
         events.Add(new StatusEvent.ApplicationEnded(events[^1].At, true, ""));
         return events;
     }
