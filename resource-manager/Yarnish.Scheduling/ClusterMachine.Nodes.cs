@@ -225,7 +225,7 @@ public sealed partial class ClusterMachine
     // Applications that ended while the node was away, or whose message was lost: it still holds their directories. While drivers come back, one that is not known may yet be.
     private void CleanForgotten(Node node, ImmutableArray<ApplicationId>? held)
     {
-        if (held is not { IsDefault: false } applications)
+        if (held is not { IsDefault: false } applications || _state.Settings.Planted == PlantedBug.ForgottenStop)
         {
             return;
         }
