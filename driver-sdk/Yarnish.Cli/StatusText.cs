@@ -87,6 +87,50 @@ internal static class StatusText
         }
     }
 
+    /// <summary>One stage attempt: what is to be said of it, how its figures are spread, and the tasks that are remembered.</summary>
+    public static void PrintStage(StageInfo stage, TaskSummary summary, TaskList tasks)
+    {
+        Console.Out.WriteLine(Text($"stage {stage.Id}.{stage.Attempt} {stage.Name}: {stage.State}, {stage.Done} of {stage.Tasks} tasks, {stage.Failed} failed, {stage.Speculative} speculative"));
+        Console.Out.WriteLine(stage.Verdict.Text);
+        if (stage.Message.Length > 0)
+        {
+            Console.Out.WriteLine(stage.Message);
+        }
+        Console.Out.WriteLine();
+        Output.PrintTable(
+            ["FIGURE", "MIN", "25 %", "MEDIAN", "75 %", "MAX", "SUM"],
+            summary.Metrics.Select(metric => new[]
+            {
+                metric.Name, Figure(metric.Name, metric.Minimum), Figure(metric.Name, metric.LowerQuartile), Figure(metric.Name, metric.Median), Figure(metric.Name, metric.UpperQuartile),
+                Figure(metric.Name, metric.Maximum), Figure(metric.Name, metric.Sum),
+            }),
+            "No task has succeeded yet.");
+        Console.Out.WriteLine();
+        Output.PrintTable(
+            ["ATTEMPT", "PARTITION", "TRY", "EXECUTOR", "STATE", "WALL", "RUN", "ERROR"],
+            tasks.Tasks.Select(task => new[]
+            {
+                task.AttemptId.ToString(), Text($"{task.Partition}"), Text($"{task.Attempt}"), task.ExecutorId.Value, task.State, Figure("Microseconds", task.WallMicroseconds),
+                Figure("Microseconds", task.Metrics.RunMicroseconds), task.Error.ReplaceLineEndings(" "),
+            }),
+            "No tasks.");
+        if (tasks.Total > tasks.Tasks.Length)
+        {
+            Console.Out.WriteLine(Text($"({tasks.Tasks.Length} of {tasks.Total}: those that run, the last that failed, the slowest and the latest)"));
+        }
+    }
+
+    /// <summary>The name of a figure ends in its unit.</summary>
+    private static string Figure(string name, long value) =>
+        name.EndsWith("Bytes", StringComparison.Ordinal) ? Output.Bytes(value)
+        : !name.EndsWith("Microseconds", StringComparison.Ordinal) ? Text($"{value}")
+        : value switch
+        {
+            < 1000 => Text($"{value} µs"),
+            < 1_000_000 => Text($"{value / 1000m:0.0} ms"),
+            _ => Output.Duration(TimeSpan.FromMicroseconds(value)),
+        };
+
     /// <summary>The newest, and of the older ones those that matter, in their order.</summary>
     private static IEnumerable<T> Newest<T>(IReadOnlyList<T> rows, Func<T, bool> matters)
     {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Yarnish.Status;
 
 namespace Yarnish.Cli.Commands;
@@ -19,7 +20,8 @@ internal static class HistoryCommand
             Description = "Serve the status API of the driver from the log, at this URL; without one at a free port on loopback. Until Ctrl-C.",
             Arity = ArgumentArity.ZeroOrOne,
         };
-        var command = new Command("history", "What an application did, from its event log: also of a driver that was killed.") { log, directory, serve };
+        var stage = new Option<string?>("--stage") { Description = "One stage in detail: its number, or number.attempt; percentiles of its tasks, and those remembered one by one." };
+        var command = new Command("history", "What an application did, from its event log: also of a driver that was killed.") { log, directory, stage, serve };
         command.SetAction((parsed, cancellation) => CommandRunner.GuardAsync(async () =>
         {
             var json = parsed.GetValue(CommandRunner.Json);
@@ -35,10 +37,39 @@ internal static class HistoryCommand
                 await ServeAsync(status, parsed.GetValue(serve) ?? "http://127.0.0.1:0", cancellation).ConfigureAwait(false);
                 return ExitCodes.Success;
             }
+            if (parsed.GetValue(stage) is { Length: > 0 } wanted)
+            {
+                PrintStage(status, wanted, json);
+                return ExitCodes.Success;
+            }
             Print(reader, status, json);
             return ExitCodes.Success;
         }));
         return command;
+    }
+
+    private static void PrintStage(ApplicationStatus status, string wanted, bool json)
+    {
+        var parts = wanted.Split('.');
+        if (parts.Length > 2 || !int.TryParse(parts[0], NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+            || !int.TryParse(parts.Length == 2 ? parts[1] : "0", NumberStyles.None, CultureInfo.InvariantCulture, out var attempt))
+        {
+            throw new CommandException(ExitCodes.Usage, $"'{wanted}' is no stage: write its number, such as 3, or number.attempt, such as 3.1.");
+        }
+        var attempts = status.Stages(number).Select(static stage => stage.Attempt).ToList();
+        if (attempts.Count == 0 || (parts.Length == 2 && !attempts.Contains(attempt)))
+        {
+            throw new CommandException(ExitCodes.NotFound, $"The log knows no stage {wanted}, or it ended so long ago that only the totals remember it.");
+        }
+        // The last attempt when nobody says.
+        var stage = status.Stage(number, parts.Length == 2 ? attempt : attempts[0])!;
+        var (info, summary, tasks) = (stage.ToInfo(), stage.ToSummary(), stage.ToList(null, 0, 1000));
+        if (json)
+        {
+            Output.PrintJson(new { Stage = info, Summary = summary, Tasks = tasks });
+            return;
+        }
+        StatusText.PrintStage(info, summary, tasks);
     }
 
     private static void List(string common, bool json)
@@ -51,7 +82,7 @@ internal static class HistoryCommand
         }
         Output.PrintTable(
             ["ID", "WRITTEN", "SIZE", "LOG"],
-            logs.Select(log => new[] { log.Id, log.WrittenAt.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", System.Globalization.CultureInfo.InvariantCulture), Output.Bytes(log.Bytes), log.Path }),
+            logs.Select(log => new[] { log.Id, log.WrittenAt.ToLocalTime().ToString("yyyy-MM-dd HH:mm:ss", CultureInfo.InvariantCulture), Output.Bytes(log.Bytes), log.Path }),
             $"No event logs in {common}. Programs on a cluster write them unless Yarnish:EventLog is 'off'.");
     }
 

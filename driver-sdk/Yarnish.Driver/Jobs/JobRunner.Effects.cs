@@ -519,6 +519,7 @@ internal sealed partial class JobRunner
             await leaving.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
         var why = Interrupted ?? abandoned?.Why ?? lastFailure ?? "";
+        ReportAccumulators(clock.GetUtcNow(), last: true);
         status.Post(new StatusEvent.ApplicationEnded(clock.GetUtcNow(), why.Length == 0, why));
         await fleet.FinishAsync(why.Length == 0, why, summary).ConfigureAwait(false);
         await IgnoreAsync(registry.DeleteApplicationAsync()).ConfigureAwait(false);

@@ -264,8 +264,13 @@ internal sealed partial class JobRunner
             nextDisplay = now + DisplayInterval;
             if (jobs.Count > 0)
             {
+                ReportAccumulators(now);
                 display.Show(Snapshot(now));
             }
+        }
+        if (accumulatorsDue <= now)
+        {
+            ReportAccumulators(now);
         }
         if (nextRefresh <= now)
         {

@@ -439,6 +439,7 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     {
         var wake = Earlier(machine.NextWake, fleet.NextWake);
         wake = Earlier(wake, jobs.Count > 0 ? nextDisplay : null);
+        wake = Earlier(wake, accumulatorsDue);
         wake = Earlier(wake, registryDown is { } missing ? missing.Since + options.BrokerTimeout : null);
         wake = Earlier(wake, linkDown is { } down ? down.Since + options.BrokerTimeout : null);
         if (wake is not { } at || at >= armedFor)

@@ -213,7 +213,7 @@ internal sealed class EventLogWriter : IStatusLog
     {
         file?.Dispose();
         file = null;
-        Directory.CreateDirectory(directory);
+        MakeDirectory();
         file = new FileStream(
             Path.Combine(directory, EventLogs.FileName(fileNumber + 1)),
             new FileStreamOptions { Mode = FileMode.Create, Access = FileAccess.Write, Share = FileShare.Read | FileShare.Delete, BufferSize = 0 });
@@ -226,6 +226,18 @@ internal sealed class EventLogWriter : IStatusLog
         }
         Frame(Encoding.UTF8.GetBytes(line.ToString() + "\n"));
         fileNumber++;
+    }
+
+    /// <summary>Settings, names and errors are nobody's business but the owner's and their group's.</summary>
+    private void MakeDirectory()
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            Directory.CreateDirectory(directory);
+            return;
+        }
+        Directory.CreateDirectory(
+            directory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute | UnixFileMode.GroupRead | UnixFileMode.GroupExecute);
     }
 
     private void Frame(byte[] bytes)

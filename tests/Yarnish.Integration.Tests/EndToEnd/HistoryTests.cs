@@ -111,6 +111,11 @@ public sealed class HistoryTests : IDisposable
         Assert.Contains("ReduceAsync at Program.cs:", output, StringComparison.Ordinal);
         Assert.Contains("running", output, StringComparison.Ordinal);
         Assert.Contains("The log has no end: the driver still runs, or it was killed.", output, StringComparison.Ordinal);
+        var (stageCode, stage) = await ToolAsync("history", log, "--stage", "0");
+        Assert.Equal(0, stageCode);
+        Assert.Contains("runMicroseconds", stage, StringComparison.Ordinal);
+        Assert.Equal(4, (await ToolAsync("history", log, "--stage", "77")).Code);
+        Assert.Equal(2, (await ToolAsync("history", log, "--stage", "x")).Code);
         // By the id, too, or its beginning.
         Assert.Equal(0, (await ToolAsync("history", Path.GetFileName(log)[..12], "--directory", events)).Code);
         Assert.Contains(Path.GetFileName(log), (await ToolAsync("history", "--directory", events)).Output, StringComparison.Ordinal);

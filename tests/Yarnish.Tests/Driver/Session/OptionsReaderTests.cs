@@ -29,6 +29,25 @@ public sealed class OptionsReaderTests
         }
     }
 
+    [Theory]
+    [InlineData("https://127.0.0.1:0")]
+    [InlineData("127.0.0.1:4040")]
+    [InlineData("on")]
+    public void Address_of_the_status_that_is_none_is_refused(string url) => Assert.Contains(
+        "setting Yarnish:StatusUrl", Assert.Throws<YarnishConnectException>(() => OptionsReader.Validate(Read(["--Yarnish:StatusUrl", url]))).Message, StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("off")]
+    [InlineData("http://127.0.0.1:0")]
+    [InlineData("http://*:4040")]
+    public void Address_of_the_status_is_taken(string url)
+    {
+        var options = Read(["--Yarnish:StatusUrl", url, "--Yarnish:EventLog=/var/log/yarnish"]);
+
+        OptionsReader.Validate(options);
+        Assert.Equal((url, "/var/log/yarnish"), (options.StatusUrl, options.EventLog));
+    }
+
     [Fact]
     public void Both_forms_of_arguments_are_read_and_the_rest_is_the_programs_own()
     {
