@@ -25,7 +25,9 @@ internal static class LatencyBenchmark
         // Compiled and connected before anything is measured. In turns, so that all meet the same machine.
         await JobsAsync(session.Runner, ManyTasks, jobs / 4);
         await JobsAsync(embedded.Runner, ManyTasks, jobs);
-        var (raw, one, many, embeddedOne, embeddedMany, range) = (new List<double>(), new List<double>(), new List<double>(), new List<double>(), new List<double>(), new List<double>());
+        await ShufflesAsync(embedded, jobs / 4);
+        var (raw, one, many, embeddedOne, embeddedMany) = (new List<double>(), new List<double>(), new List<double>(), new List<double>(), new List<double>());
+        var (counts, shuffles, embeddedShuffles) = (new List<double>(), new List<double>(), new List<double>());
         const int Turns = 10;
         for (var turn = 0; turn < Turns; turn++)
         {
@@ -34,11 +36,14 @@ internal static class LatencyBenchmark
             many.AddRange(await JobsAsync(session.Runner, ManyTasks, jobs / Turns));
             embeddedOne.AddRange(await JobsAsync(embedded.Runner, 1, jobs / Turns));
             embeddedMany.AddRange(await JobsAsync(embedded.Runner, ManyTasks, jobs / Turns));
-            range.AddRange(await CountsAsync(session, jobs / Turns / 4));
+            counts.AddRange(await CountsAsync(session, jobs / Turns / 4));
+            shuffles.AddRange(await ShufflesAsync(session, jobs / Turns / 4));
+            embeddedShuffles.AddRange(await ShufflesAsync(embedded, jobs / Turns / 4));
         }
         arguments.Print(
             ("benchmark", "latency"), ("jobs", one.Count), ("p50Ms", P(one, 0.5)), ("p99Ms", P(one, 0.99)), ("tasksOfMany", ManyTasks), ("manyP50Ms", P(many, 0.5)), ("manyP99Ms", P(many, 0.99)),
-            ("countP50Ms", P(range, 0.5)), ("embeddedP50Ms", P(embeddedOne, 0.5)), ("embeddedP99Ms", P(embeddedOne, 0.99)), ("embeddedManyP50Ms", P(embeddedMany, 0.5)),
+            ("countP50Ms", P(counts, 0.5)), ("shuffleP50Ms", P(shuffles, 0.5)), ("shuffleP99Ms", P(shuffles, 0.99)), ("embeddedP50Ms", P(embeddedOne, 0.5)), ("embeddedP99Ms", P(embeddedOne, 0.99)), ("embeddedManyP50Ms", P(embeddedMany, 0.5)),
+            ("embeddedShuffleP50Ms", P(embeddedShuffles, 0.5)), ("embeddedShuffleP99Ms", P(embeddedShuffles, 0.99)),
             ("rawRoundTripP50Ms", P(raw, 0.5)), ("rawRoundTripP99Ms", P(raw, 0.99)), ("ratio", P(one, 0.5) / P(raw, 0.5)));
         return 0;
 
@@ -73,6 +78,22 @@ internal static class LatencyBenchmark
         {
             var started = Stopwatch.GetTimestamp();
             if (await rows.CountAsync() != 50)
+            {
+                throw new InvalidOperationException("The count is wrong.");
+            }
+            taken[i] = Stopwatch.GetElapsedTime(started).TotalMilliseconds;
+        }
+        return taken;
+    }
+
+    /// <summary>Two stages: two map tasks, two reducers, ten keys.</summary>
+    private static async Task<double[]> ShufflesAsync(YarnishSession session, int count)
+    {
+        var taken = new double[count];
+        for (var i = 0; i < count; i++)
+        {
+            var started = Stopwatch.GetTimestamp();
+            if (await session.Range(0, 100, partitions: 2).KeyBy(static number => number % 10).ReduceByKey(static (left, right) => left + right, partitions: 2).CountAsync() != 10)
             {
                 throw new InvalidOperationException("The count is wrong.");
             }

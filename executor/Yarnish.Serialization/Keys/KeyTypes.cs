@@ -78,6 +78,16 @@ internal static class KeyTypes
         _ => false,
     };
 
+    /// <summary>True when the type is a struct that leaves equality to the runtime, which boxes it and looks at its fields by reflection, or holds such a struct; pairs are such.</summary>
+    public static bool HoldsReflectedEquality(Type type) => HoldsReflectedEquality(type, []);
+
+    private static bool HoldsReflectedEquality(Type type, HashSet<Type> seen) => seen.Add(type) && KindOf(type) switch
+    {
+        KeyKind.Nullable => HoldsReflectedEquality(System.Nullable.GetUnderlyingType(type)!, seen),
+        KeyKind.Fields => type.IsValueType && (!OverridesEquals(type) || FieldsOf(type).Any(field => HoldsReflectedEquality(field.FieldType, seen))),
+        _ => false,
+    };
+
     private static void Check(Type type, string root, string path, Type key, string prefix, HashSet<Type> seen)
     {
         if (!seen.Add(type))

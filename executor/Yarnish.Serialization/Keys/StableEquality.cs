@@ -1,5 +1,6 @@
 using System.Linq.Expressions;
 using System.Reflection;
+using System.Runtime.CompilerServices;
 
 namespace Yarnish.Serialization;
 
@@ -19,7 +20,8 @@ public static class StableEquality<T>
     private static IEqualityComparer<T> Create()
     {
         KeyTypes.Require(typeof(T), "");
-        return KeyTypes.HoldsSequence(typeof(T)) ? new StructuralComparer<T>() : EqualityComparer<T>.Default;
+        // Where the runtime makes no code, the runtime's own way is the faster one.
+        return KeyTypes.HoldsSequence(typeof(T)) || (RuntimeFeature.IsDynamicCodeSupported && KeyTypes.HoldsReflectedEquality(typeof(T))) ? new StructuralComparer<T>() : EqualityComparer<T>.Default;
     }
 }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Yarnish.Serialization;
 
 namespace Yarnish.Benchmarks.Operators;
@@ -18,10 +19,35 @@ internal sealed class GroupProgram : OperatorProgram<YarnishSession, (long Senso
             .Select(static group => Median(group.Value))
             .AggregateAsync((0L, 0L), static (sums, median) => (sums.Item1 + 1, sums.Item2 + median), static (left, right) => (left.Item1 + right.Item1, left.Item2 + right.Item2));
 
+    // A dictionary of lists for each worker, joined at the end: less than PLINQ's own GroupBy takes.
     protected override (long Sensors, long Sum) Baseline() =>
         ParallelEnumerable.Range(0, Readings).Select(static number => Reading.Make(number))
-            .GroupBy(static reading => reading.Sensor)
-            .Select(static group => Median([.. group]))
+            .Aggregate(
+                static () => new Dictionary<int, List<Reading>>(),
+                static (groups, reading) =>
+                {
+                    (CollectionsMarshal.GetValueRefOrAddDefault(groups, reading.Sensor, out _) ??= []).Add(reading);
+                    return groups;
+                },
+                static (left, right) =>
+                {
+                    foreach (var (sensor, readings) in right)
+                    {
+                        ref var all = ref CollectionsMarshal.GetValueRefOrAddDefault(left, sensor, out var exists);
+                        if (exists)
+                        {
+                            all!.AddRange(readings);
+                        }
+                        else
+                        {
+                            all = readings;
+                        }
+                    }
+                    return left;
+                },
+                static groups => groups)
+            .AsParallel()
+            .Select(static group => Median([.. group.Value]))
             .Aggregate((0L, 0L), static (sums, median) => (sums.Item1 + 1, sums.Item2 + median), static (left, right) => (left.Item1 + right.Item1, left.Item2 + right.Item2), static sums => sums);
 
     protected override string? Difference((long Sensors, long Sum) expected, (long Sensors, long Sum) actual) => expected == actual ? null : $"found {actual} instead of {expected}";

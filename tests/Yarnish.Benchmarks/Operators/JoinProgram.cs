@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Yarnish.Serialization;
 
 namespace Yarnish.Benchmarks.Operators;
@@ -22,29 +23,30 @@ internal sealed class JoinProgram : OperatorProgram<YarnishSession, KeyValuePair
             .ReduceByKey(static (left, right) => left + right)
             .CollectAsync());
 
-    protected override KeyValuePair<int, long>[] Baseline() =>
-        Sorted(ParallelEnumerable.Range(0, Orders).Select(static number => Order.Make(number))
-            .Join(
-                ParallelEnumerable.Range(0, Customers).Select(static number => Customer.Make(number)),
-                static order => order.Customer,
-                static customer => customer.Id,
-                static (order, customer) => KeyValuePair.Create(customer.Country, order.Cents))
-            .Aggregate(
-                static () => new Dictionary<int, long>(),
-                static (turnover, pair) =>
+    // A dictionary of the smaller side, which fits into one process: half the time of PLINQ's own Join, which partitions both sides.
+    protected override KeyValuePair<int, long>[] Baseline()
+    {
+        var customers = ParallelEnumerable.Range(0, Customers).Select(static number => Customer.Make(number)).ToDictionary(static customer => customer.Id);
+        return Sorted(ParallelEnumerable.Range(0, Orders).Select(static number => Order.Make(number)).Aggregate(
+            static () => new Dictionary<int, long>(),
+            (turnover, order) =>
+            {
+                if (customers.TryGetValue(order.Customer, out var customer))
                 {
-                    turnover[pair.Key] = turnover.GetValueOrDefault(pair.Key) + pair.Value;
-                    return turnover;
-                },
-                static (left, right) =>
+                    CollectionsMarshal.GetValueRefOrAddDefault(turnover, customer.Country, out _) += order.Cents;
+                }
+                return turnover;
+            },
+            static (left, right) =>
+            {
+                foreach (var (country, cents) in right)
                 {
-                    foreach (var (country, cents) in right)
-                    {
-                        left[country] = left.GetValueOrDefault(country) + cents;
-                    }
-                    return left;
-                },
-                static turnover => turnover));
+                    CollectionsMarshal.GetValueRefOrAddDefault(left, country, out _) += cents;
+                }
+                return left;
+            },
+            static turnover => turnover));
+    }
 
     protected override string? Difference(KeyValuePair<int, long>[] expected, KeyValuePair<int, long>[] actual) =>
         expected.SequenceEqual(actual) ? null : $"the turnover is {string.Join(", ", actual.Take(5))} instead of {string.Join(", ", expected.Take(5))}";

@@ -19,8 +19,23 @@ internal sealed class SortProgram : OperatorProgram<YarnishSession, SortProgram.
             .MapPartitions(static people => new[] { Digest(people) })
             .CollectAsync(), null);
 
-    protected override Sorted Baseline() =>
-        new([], [.. ParallelEnumerable.Range(0, Count).Select(static number => Person.Make(number)).OrderBy(static person => person.Name, StringComparer.Ordinal).ThenBy(static person => person.Born)]);
+    // Both halves sorted on a core each, then merged: less than PLINQ's own OrderBy takes.
+    protected override Sorted Baseline()
+    {
+        Person[] all = [.. ParallelEnumerable.Range(0, Count).AsOrdered().Select(static number => Person.Make(number))];
+        const int Half = Count / 2;
+        Parallel.Invoke(() => all.AsSpan(0, Half).Sort(Compare), () => all.AsSpan(Half).Sort(Compare));
+        var sorted = new Person[Count];
+        for (int left = 0, right = Half, next = 0; next < Count; next++)
+        {
+            sorted[next] = right == Count || (left < Half && Compare(all[left], all[right]) <= 0) ? all[left++] : all[right++];
+        }
+        return new([], sorted);
+
+        // Equal rows in the order of the input, which is that of their ids.
+        static int Compare(Person one, Person two) =>
+            string.CompareOrdinal(one.Name, two.Name) is var names and not 0 ? names : one.Born.CompareTo(two.Born) is var years and not 0 ? years : one.Id.CompareTo(two.Id);
+    }
 
     // The hash of the order, stretch by stretch as Yarnish cut it.
     protected override string? Difference(Sorted expected, Sorted actual)
@@ -44,7 +59,7 @@ internal sealed class SortProgram : OperatorProgram<YarnishSession, SortProgram.
         foreach (var person in people)
         {
             rows++;
-            hash = StableHash.Combine(hash, StableHash.Combine(StableHash.Of(person.Name), StableHash.Of(person.Born)));
+            hash = StableHash.Combine(hash, StableHash.Combine(StableHash.Of(person.Name), StableHash.Of(person.Id)));
         }
         return new Stretch(rows, hash);
     }

@@ -91,6 +91,8 @@ public sealed class StableHashTests
         Law(Gen.Select(Gen.Int[0, 1], OneOf("a", "b"), (a, b) => new Plain { A = a, B = b }));
         Law(OneOf(1.0m, 1.00m, 1m, 0m, -0m, 0.000m, 100m, 1e2m));
         Law(OneOf(Colour.Red, Colour.Blue));
+        Law(Gen.Select(Gen.Int[0, 2], OneOf(0.0, -0.0, double.NaN), static (key, value) => KeyValuePair.Create(key, value)));
+        Law(Gen.Select(Gen.Int[0, 1], OneOf("a", null), static (key, value) => ((KeyValuePair<int, string?>?)KeyValuePair.Create(key, value), 1)));
 
         static void Law<T>(Gen<T> keys) => Gen.Select(keys, keys).Sample((left, right) =>
         {
@@ -155,6 +157,17 @@ public sealed class StableHashTests
         Assert.Equal(StableHash.Of(Tuple.Create(1, "a")), StableHash.Of(Tuple.Create(1, "a")));
         Assert.NotEqual(StableHash.Of(KeyValuePair.Create(1, 2)), StableHash.Of(KeyValuePair.Create(2, 1)));
         Assert.Same(EqualityComparer<string>.Default, StableEquality<string>.Default);
+    }
+
+    [Fact]
+    public void Structs_that_leave_equality_to_the_runtime_are_compared_by_compiled_code()
+    {
+        Assert.IsType<StructuralComparer<KeyValuePair<int, int>>>(StableEquality<KeyValuePair<int, int>>.Default);
+        Assert.IsType<StructuralComparer<(int, KeyValuePair<int, int>)>>(StableEquality<(int, KeyValuePair<int, int>)>.Default);
+        Assert.IsType<StructuralComparer<Plain>>(StableEquality<Plain>.Default);
+        Assert.Same(EqualityComparer<(int, string)>.Default, StableEquality<(int, string)>.Default);
+        Assert.Same(EqualityComparer<Dog>.Default, StableEquality<Dog>.Default);
+        Assert.Same(EqualityComparer<int?>.Default, StableEquality<int?>.Default);
     }
 
     [Fact]
