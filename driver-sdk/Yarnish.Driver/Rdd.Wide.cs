@@ -40,6 +40,24 @@ public partial class Rdd<T>
         return merged.Derive(new SelectOperator<KeyValuePair<Wrapped<T>, byte>, T>(static pair => pair.Key.Row), nameof(Distinct), callSite);
     }
 
+    /// <summary>One row of each key: the first in the order of the input, as LINQ's <c>DistinctBy</c> gives it. Keys are told apart before anything is sent.</summary>
+    /// <param name="keySelector">The key of a row; needs value equality.</param>
+    /// <param name="partitions">Of the result; null chooses.</param>
+    /// <param name="file">Filled in by the compiler.</param>
+    /// <param name="line">Filled in by the compiler.</param>
+    public Rdd<T> DistinctBy<TKey>(Func<T, TKey> keySelector, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
+        where TKey : notnull
+    {
+        var callSite = SourceLocation.Of(file, line);
+        var pairs = KeyBy(keySelector, file, line);
+        var partitioner = NewPartitioner<TKey>(partitions, nameof(DistinctBy), callSite);
+        _ = RowFormats.For<KeyValuePair<TKey, T>>();
+        var shuffle = new ShuffleDependency(Runner, pairs.Node, partitioner.Partitions, new CombineWrite<TKey, T, T>(partitioner, static row => row, static (first, _) => first));
+        // Read in the order of the map tasks, so that the first one stays the first.
+        return pairs.Shuffled(shuffle, from => new CombineReadOperator<TKey, T, T>(from.Shuffle, static row => row, static (first, _) => first), nameof(DistinctBy), callSite, partitioner, unordered: false)
+            .Values(file, line);
+    }
+
     /// <summary>Each row that occurs in both, once.</summary>
     public Rdd<T> Intersect(Rdd<T> other, int? partitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0) =>
         Sides(other, static (left, right) => left > 0 && right > 0, partitions, nameof(Intersect), file, line);

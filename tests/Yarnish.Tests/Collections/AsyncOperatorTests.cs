@@ -54,6 +54,16 @@ public sealed class AsyncOperatorTests(IsolatedSession isolated) : LinqAgreement
     }
 
     [Fact]
+    public async Task A_function_knows_its_task_after_an_await()
+    {
+        Assert.Equal((int[])[0, 0, 1, 1], await Session.Range(0, 4, 2).SelectAsync(static async _ =>
+        {
+            await Task.Yield();
+            return TaskContext.Current!.Partition;
+        }).CollectAsync());
+    }
+
+    [Fact]
     public async Task Map_partitions_async_may_leave_rows_unread()
     {
         Assert.Equal((int[])[1, 1, 1], await Session.Range(0, 300, 3).MapPartitionsAsync(static rows => OneAsync(rows)).CollectAsync());

@@ -35,6 +35,10 @@ public sealed class OrderTests(IsolatedSession isolated) : LinqAgreement(isolate
     });
 
     [Fact]
+    public Task Distinct_by_a_key_gives_the_first_row_of_each() => AgreeInAnyOrder(
+        rows => rows.Index().DistinctBy(static row => row.Item % 6), rows => rows.Index().DistinctBy(row => row.Item % 6).Select(row => ((long)row.Index, row.Item)));
+
+    [Fact]
     public Task Groups_in_place_keep_the_order_of_the_input() => EachAsync(async sample =>
     {
         var pairs = Session.Parallelize(sample.Rows, sample.Partitions).Index().Select(static row => KeyValuePair.Create(row.Item % 4, row.Index)).RepartitionAndSortWithinPartitions(new HashPartitioner<int>(3));
