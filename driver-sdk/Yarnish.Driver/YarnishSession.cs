@@ -74,6 +74,9 @@ public sealed partial class YarnishSession : IAsyncDisposable, IDriverOnly
     /// <summary>Values that executors read.</summary>
     internal BroadcastOrigin Broadcasts => runner.Broadcasts;
 
+    /// <summary>Where blocks are.</summary>
+    internal IBlockRegistry Registry => runner.Registry;
+
     /// <summary>Runs the plans of its collections.</summary>
     internal IJobRunner Runner => runner;
 

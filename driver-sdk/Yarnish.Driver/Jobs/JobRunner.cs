@@ -95,6 +95,9 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
     /// <summary>Where its executors come from.</summary>
     internal IExecutorFleet Fleet => fleet;
 
+    /// <summary>Where blocks are.</summary>
+    internal IBlockRegistry Registry => registry;
+
     /// <summary>Values that executors read.</summary>
     internal BroadcastOrigin Broadcasts { get; }
 
@@ -263,6 +266,8 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
         .. asked.Leftovers(),
         .. jobs.Count > 0 ? [$"{jobs.Count} jobs of the runner"] : Array.Empty<string>(),
         .. codes.Count > 0 ? [$"{codes.Count} stage codes"] : Array.Empty<string>(),
+        .. stageJobs.Count > 0 ? [$"{stageJobs.Count} stages of jobs"] : Array.Empty<string>(),
+        .. Accumulators.CountedShuffles > 0 ? [$"accumulators that were counted for {Accumulators.CountedShuffles} shuffles"] : Array.Empty<string>(),
         .. outbox.Pending is not null ? ["messages that wait for the link"] : Array.Empty<string>(),
     ]);
 

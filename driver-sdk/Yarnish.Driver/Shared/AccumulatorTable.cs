@@ -29,6 +29,9 @@ internal sealed class AccumulatorTable
         }
     }
 
+    /// <summary>Shuffles whose map tasks added something; the loop's.</summary>
+    public int CountedShuffles => counted.Count;
+
     /// <summary>Makes one.</summary>
     public Accumulator<TAdded, TValue> Create<TAdded, TValue>(AccumulatorRule<TAdded, TValue> rule, string name)
     {
