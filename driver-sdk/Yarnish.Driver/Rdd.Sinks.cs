@@ -74,7 +74,7 @@ public partial class Rdd<T>
         CancellationToken cancellation = default, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
         _ = CsvColumns<T>.All;
-        return SaveFilesAsync(directory, new CsvFormat<T>(options ?? new CsvOptions()), mode, compression, Name(file, line), cancellation);
+        return SaveFilesAsync(directory, new CsvFormat<T>((options ?? new CsvOptions()).Checked(nameof(SaveAsCsvAsync))), mode, compression, Name(file, line), cancellation);
     }
 
     /// <summary>

@@ -79,7 +79,7 @@ public sealed partial class YarnishSession
     public Rdd<T> ReadCsv<T>(
         string path, CsvOptions? options = null, MalformedRows malformed = MalformedRows.Fail, int? minPartitions = null, [CallerFilePath] string file = "", [CallerLineNumber] int line = 0)
     {
-        options ??= new CsvOptions();
+        options = (options ?? new CsvOptions()).Checked(nameof(ReadCsv));
         _ = CsvColumns<T>.All;
         return SourceFiles.Read(Runner, new CsvOperator<T>(options, malformed), [path], minPartitions, SourceLocation.Of(file, line), unit: options.MultilineFields ? 0 : 1);
     }

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.Text;
 using System.Text.Json;
 using CsvHelper;
@@ -33,6 +34,8 @@ internal sealed class TextFormat<T> : FileFormat<T>
 /// <summary>A JSON value on a line for each row.</summary>
 internal sealed class JsonLinesFormat<T>(Func<JsonSerializerOptions>? options) : FileFormat<T>
 {
+    private const int WriteBytes = 1 << 16;
+
     private readonly Func<JsonSerializerOptions>? options = options;
 
     public override string Extension => ".jsonl";
@@ -44,14 +47,21 @@ internal sealed class JsonLinesFormat<T>(Func<JsonSerializerOptions>? options) :
         {
             json = new JsonSerializerOptions(json) { WriteIndented = false };
         }
-        using var writer = new Utf8JsonWriter(stream, new JsonWriterOptions { Encoder = json.Encoder });
+        // Many rows go to the stream at once: for one alone even the way there would cost more than the row.
+        var buffer = new ArrayBufferWriter<byte>(2 * WriteBytes);
+        using var writer = new Utf8JsonWriter(buffer, new JsonWriterOptions { Encoder = json.Encoder });
         foreach (var row in rows)
         {
             JsonSerializer.Serialize(writer, row, json);
-            writer.Flush();
             writer.Reset();
-            stream.WriteByte((byte)'\n');
+            buffer.Write("\n"u8);
+            if (buffer.WrittenCount >= WriteBytes)
+            {
+                stream.Write(buffer.WrittenSpan);
+                buffer.ResetWrittenCount();
+            }
         }
+        stream.Write(buffer.WrittenSpan);
     }
 }
 

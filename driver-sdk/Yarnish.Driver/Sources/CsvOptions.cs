@@ -17,4 +17,10 @@ public sealed record CsvOptions
 
     /// <summary>Longest row, in bytes; default 16 MiB. Longer ones fail the task: mostly a quote was never closed.</summary>
     public int MaximumRowBytes { get; init; } = 16 << 20;
+
+    /// <summary>Refuses what cannot be, where it is written.</summary>
+    internal CsvOptions Checked(string operation) =>
+        Separator is '"' or '\r' or '\n' ? throw new ArgumentException($"{operation}: fields cannot be separated by quotes or line breaks.")
+        : MaximumRowBytes < 1 ? throw new ArgumentException($"{operation}: {nameof(MaximumRowBytes)} must be at least 1.")
+        : this;
 }

@@ -143,20 +143,23 @@ internal sealed class SourceStream : Stream
             if (split.Length < split.FileLength)
             {
                 var left = split.Offset + split.Length - Offset;
+                if (left == 0)
+                {
+                    return 0;
+                }
                 buffer = buffer.Length > left ? buffer[..(int)left] : buffer;
             }
             var read = ReadContent(buffer);
             Offset += read;
-            return read;
+            return read > 0 ? read : End(split.Offset + split.Length);
         }
         // The line that holds the last byte of the split is the last one: up to it everything is ours, then everything up to the end of the line.
         var last = split.Offset + split.Length - 1;
         if (Offset < last)
         {
             var read = ReadContent(buffer.Length > last - Offset ? buffer[..(int)(last - Offset)] : buffer);
-            ended = read == 0;
             Offset += read;
-            return read;
+            return read > 0 ? read : End(last);
         }
         var beyond = ReadContent(buffer);
         var end = buffer[..beyond].IndexOf((byte)'\n');
@@ -164,6 +167,15 @@ internal sealed class SourceStream : Stream
         beyond = end >= 0 ? end + 1 : beyond;
         Offset += beyond;
         return beyond;
+    }
+
+    /// <summary>The file has no more bytes.</summary>
+    /// <exception cref="IOException">It had, when the collection was made.</exception>
+    private int End(long expected)
+    {
+        ended = true;
+        return compression != FileCompression.None || Offset >= expected ? 0 : throw new IOException(
+            $"{split.Path} was shortened while it was read: it ends at byte {Offset}, and had {split.FileLength} bytes when the collection was made. Let nobody write to files that are being read.");
     }
 
     private int ReadContent(Span<byte> buffer)

@@ -127,6 +127,7 @@ public sealed class CsvTests(IsolatedSession isolated) : IClassFixture<IsolatedS
         Assert.Contains("Byte[]", Assert.Throws<ArgumentException>(() => session.ReadCsv<FileContent<byte[]>>(path)).Message, StringComparison.Ordinal);
         Assert.Throws<ArgumentException>(() => session.ReadCsv<int>(path));
         Assert.Throws<ArgumentException>(() => session.ReadCsv<string>(path));
+        Assert.Contains("ReadCsv: fields cannot be separated by quotes", Assert.Throws<ArgumentException>(() => session.ReadCsv<Person>(path, new CsvOptions { Separator = '"' })).Message, StringComparison.Ordinal);
     }
 
     [Fact]

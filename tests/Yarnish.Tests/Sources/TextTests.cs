@@ -151,6 +151,30 @@ public sealed class TextTests(IsolatedSession isolated) : IClassFixture<Isolated
         Assert.Equal(["no"], await session.ReadText(Path.Combine(directory, "out", ".hid*")).CollectAsync());
     }
 
+    [Theory]
+    [InlineData(0, 6_000_000)]
+    [InlineData(1_000_000, 4_000_000)]
+    public void A_file_that_is_shortened_while_it_is_read_fails_with_its_name(long offset, long length)
+    {
+        var path = Write("shrinking.txt", string.Concat(Enumerable.Repeat("a line of text\n", 400_000)));
+        using var stream = SourceStream.OpenLines(FileSplit.Whole(new FileInfo(path)) with { Offset = offset, Length = length }, new TaskCounters());
+        using var lines = new LineReader(stream);
+        Assert.True(lines.MoveNext());
+        using (var file = new FileStream(path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+        {
+            file.SetLength(3_000_000);
+        }
+
+        var error = Assert.Throws<IOException>(() =>
+        {
+            while (lines.MoveNext())
+            {
+            }
+        });
+
+        Assert.Contains($"{path} was shortened while it was read: it ends at byte 3000000", error.Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_file_that_changes_before_the_job_fails_it_with_its_name()
     {
