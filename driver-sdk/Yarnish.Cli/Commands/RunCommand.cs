@@ -4,12 +4,12 @@ using System.Diagnostics;
 
 namespace Yarnish.Cli.Commands;
 
-/// <summary><c>yarnish run PROJECT|DLL [-- args]</c>: the driver runs here, its executors on the cluster.</summary>
+/// <summary><c>yarnish run PROJECT|FILE|DLL [-- args]</c>: the driver runs here, its executors on the cluster.</summary>
 internal static class RunCommand
 {
     public static Command Create()
     {
-        var program = new Argument<string>("program") { Description = "A project (folder or .csproj), which is built first, or the .dll of a built program." };
+        var program = new Argument<string>("program") { Description = "A project (folder or .csproj) or a program of one file (.cs), which is built first, or the .dll of a built program." };
         var arguments = new Argument<string[]>("arguments") { Description = "What the program gets; write -- before them.", Arity = ArgumentArity.ZeroOrMore };
         var name = new Option<string?>("--name") { Description = "Name of the application." };
         var queue = new Option<string?>("--queue") { Description = "Queue of capacity to ask from." };
@@ -83,9 +83,10 @@ internal static class RunCommand
         }
         if (!Directory.Exists(program) && !File.Exists(program))
         {
-            throw new CommandException(ExitCodes.Usage, $"There is no project '{program}' (looked from {Directory.GetCurrentDirectory()}). Name a project folder, a .csproj or a built .dll.");
+            throw new CommandException(ExitCodes.Usage, $"There is no project '{program}' (looked from {Directory.GetCurrentDirectory()}). Name a project folder, a .csproj, a .cs file that is a program, or a built .dll.");
         }
-        var (exitCode, output) = await CaptureAsync(["build", program, "-c", "Release", "-nologo", "-v", "quiet", "-getProperty:TargetPath"], cancellation).ConfigureAwait(false);
+        // Without a target, asking for a property would only evaluate the project.
+        var (exitCode, output) = await CaptureAsync(["build", program, "-c", "Release", "-nologo", "-v", "quiet", "-getProperty:TargetPath", "-target:Build"], cancellation).ConfigureAwait(false);
         var target = output.Trim();
         return exitCode == 0 && File.Exists(target)
             ? target

@@ -81,6 +81,11 @@ public sealed class FileBasedProgramTests : IAsyncLifetime
         Assert.True(exitCode == 0, output + error + cluster.Logs());
         Assert.Equal("2497500 here: False", output.Trim());
         Assert.InRange(Blobs(cluster).Except(first).Count(), 1, 4);
+
+        // The tool builds what it is given and runs it.
+        (exitCode, output, error) = await Shell.RunAsync("dotnet", [TestCluster.ToolPath, "--address", cluster.Address, "run", app], directory, NoSharedOutput);
+        Assert.True(exitCode == 0, output + error + cluster.Logs());
+        Assert.Equal("2497500 here: False", output.Trim());
     }
 
     [Fact]
@@ -139,7 +144,7 @@ public sealed class FileBasedProgramTests : IAsyncLifetime
         Shell.RunAsync("dotnet", ["run", file], directory, NoSharedOutput, ("Yarnish__Address", cluster?.Address));
 
     /// <summary>Where the SDK builds programs of one file, below its user's data.</summary>
-    private (string, string?) NoSharedOutput => ("XDG_DATA_HOME", Path.Combine(directory, "data"));
+    private (string Name, string? Value) NoSharedOutput => ("XDG_DATA_HOME", Path.Combine(directory, "data"));
 
     private static string[] Blobs(TestCluster cluster) =>
         [.. Directory.EnumerateFiles(Path.Combine(cluster.Directory, "resource-manager"), "*", SearchOption.AllDirectories)

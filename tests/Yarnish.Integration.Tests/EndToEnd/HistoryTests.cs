@@ -87,6 +87,7 @@ public sealed class HistoryTests : IDisposable
     public async Task Log_of_a_driver_that_was_killed_shows_what_happened_up_to_then()
     {
         await using var cluster = await TestCluster.StartAsync(SharedServices.RabbitMq, SharedServices.Redis, nodes: 1);
+        cluster.DriversMayLeaveWhatExpires = true;
         var start = new ProcessStartInfo("dotnet", [Program("Pi"), "500", "3000000", "--address", cluster.Address, "--executors", "1", "--Yarnish:EventLog", events])
         {
             RedirectStandardError = true,
