@@ -100,7 +100,7 @@ internal sealed class ClusterClient : IDisposable
             return null;
         }
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        limit.CancelAfter(TimeSpan.FromSeconds(3));
+        limit.CancelAfter(TimeSpan.FromSeconds(5));
         try
         {
             using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(url, $"/api/v1/applications/{Uri.EscapeDataString(application.Id.Value)}{part}"));
