@@ -74,6 +74,9 @@ internal sealed record ReleaseBarrier(ExecutorAddress To, List<TaskAttemptId> At
 /// <param name="Outputs">One output per map partition, in their order.</param>
 internal sealed record PublishLocations(ShuffleId ShuffleId, int Epoch, ImmutableArray<MapOutput> Outputs) : JobEffect
 {
+    /// <summary>How many reducers the shuffle has.</summary>
+    public required int Reducers { get; init; }
+
     /// <summary>Who missed them and waits for <c>LocationsPublished</c>; null when nobody asked.</summary>
     public ExecutorAddress? AnswerTo { get; init; }
 }

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Yarnish.Protocol;
 
 namespace Yarnish.Dataflow;
@@ -29,6 +30,8 @@ internal sealed partial class JobMachine
     private int _executorsSeen;
     private int _executorsLost;
     private int _lastWanted = -1;
+    private ImmutableArray<NodeId> _lastPreferred = [];
+    private (int Wanted, int Started, long Until) _preferredFor;
     private long _nowhereSince;
 
     private void OnExecutorJoined(ExecutorJoined joined)
@@ -506,10 +509,79 @@ internal sealed partial class JobMachine
                 return;
             }
             var wanted = allocation.Update(_now, _pending, _attempts.Count, Math.Max(1, options.SlotsPerExecutor), available) + _executors.Count - available;
-            if (wanted != _lastWanted)
+            var preferred = PreferredNodes(wanted);
+            if (wanted != _lastWanted || !preferred.AsSpan().SequenceEqual(_lastPreferred.AsSpan()))
             {
                 _lastWanted = wanted;
-                Emit(new ExecutorsWanted(wanted, []));
+                _lastPreferred = preferred;
+                Emit(new ExecutorsWanted(wanted, preferred));
+            }
+        }
+    }
+
+    /// <summary>Nodes named in an ask, and tasks of a stage looked at for that.</summary>
+    private const int PreferredLimit = 16;
+    private const int PreferredLookLimit = 256;
+
+    /// <summary>Where executors that are still to come would be nearest to what waits: nobody, when none are to come.</summary>
+    private ImmutableArray<NodeId> PreferredNodes(int wanted)
+    {
+        if (wanted <= _executors.Count || _pending == 0)
+        {
+            _preferredFor = default;
+            return [];
+        }
+        if (_preferredFor.Wanted == wanted && _preferredFor.Started == _stagesStarted && _now < _preferredFor.Until)
+        {
+            return _lastPreferred;
+        }
+        // What waits changes with every event; where it would like to be does not.
+        _preferredFor = (wanted, _stagesStarted, _now + ScanTicks);
+        var weights = new SortedDictionary<NodeId, int>();
+        foreach (var stage in _active)
+        {
+            for (int partition = 0, looked = 0; partition < stage.Partitions && looked < PreferredLookLimit && looked < stage.Pending; partition++)
+            {
+                if ((stage.Marks[partition] & TaskMarks.Pending) != 0)
+                {
+                    looked++;
+                    Weigh(stage, partition);
+                }
+            }
+        }
+        return [.. weights.OrderByDescending(static pair => pair.Value).ThenBy(static pair => pair.Key).Select(static pair => pair.Key).Take(PreferredLimit)];
+
+        void Weigh(Stage stage, int partition)
+        {
+            for (var i = stage.Definition.Persisted.Count - 1; i >= 0; i--)
+            {
+                var holders = _holders.Find(stage.Definition.Persisted[i], partition);
+                if (holders.FirstFile is { } first)
+                {
+                    Add(first.Id);
+                    Add(holders.SecondFile?.Id);
+                    return;
+                }
+            }
+            if (stage.Definition.PreferredNodes is { } preferred && preferred[partition].Count > 0)
+            {
+                foreach (var id in preferred[partition])
+                {
+                    Add(id);
+                }
+                return;
+            }
+            foreach (var node in stage.HeavyNodes)
+            {
+                Add(node.Id);
+            }
+        }
+
+        void Add(NodeId? id)
+        {
+            if (id is { } node && !(_nodes.TryGetValue(node, out var known) && (known.Draining || known.ExcludedUntil != 0)))
+            {
+                weights[node] = weights.GetValueOrDefault(node) + 1;
             }
         }
     }

@@ -20,6 +20,7 @@ internal sealed partial class JobMachine
 
     private long _resubmitAt = Never;
     private int _stagesSucceeded;
+    private int _stagesStarted;
 
     private Stage AddStage(Job job, StageDefinition definition, Pool pool)
     {
@@ -113,6 +114,7 @@ internal sealed partial class JobMachine
             ForgetAllOutputs(stage);
         }
         stage.Attempt++;
+        _stagesStarted++;
         stage.State = StageState.Running;
         stage.BeginAttempt();
         stage.InputEpochs = [.. stage.Inputs.Select(input => new ShuffleInput(input.Id, input.Epoch)).Distinct()];
@@ -171,7 +173,7 @@ internal sealed partial class JobMachine
             shuffle.MayHaveBeenRead = true;
             shuffle.Epoch++;
             shuffle.Published = ImmutableArray.Create((MapOutput[])shuffle.Outputs!);
-            Emit(new PublishLocations(shuffle.Id, shuffle.Epoch, shuffle.Published));
+            Emit(new PublishLocations(shuffle.Id, shuffle.Epoch, shuffle.Published) { Reducers = shuffle.Reducers });
             foreach (var consumer in shuffle.Consumers)
             {
                 if (consumer.State == StageState.Waiting)
@@ -433,14 +435,16 @@ internal sealed partial class JobMachine
     {
         if (_shuffles.TryGetValue(missing.ShuffleId.Value, out var shuffle) && shuffle.Complete)
         {
-            Emit(new PublishLocations(shuffle.Id, shuffle.Epoch, shuffle.Published) { AnswerTo = missing.Address });
+            Emit(new PublishLocations(shuffle.Id, shuffle.Epoch, shuffle.Published) { Reducers = shuffle.Reducers, AnswerTo = missing.Address });
         }
     }
 
-    /// <summary>The node that holds at least a fifth of what each partition reads, when it is cheap to tell: after Spark's reduce locality.</summary>
+    /// <summary>The node that holds at least a fifth of what each partition reads, when it is cheap to tell: after Spark's reduce locality. Also notes who holds much of all of it.</summary>
     private Node?[]? FindInputNodes(Stage stage)
     {
-        if (stage.Inputs.Length == 0 || _nodes.Count < 2 || stage.Partitions >= ReduceLocalityLimit)
+        stage.HeavyNodes = [];
+        // Whoever asks for executors likes to know even of a single node.
+        if (stage.Inputs.Length == 0 || _nodes.Count < (_allocation is null ? 2 : 1) || stage.Partitions >= ReduceLocalityLimit)
         {
             return null;
         }
@@ -451,11 +455,7 @@ internal sealed partial class JobMachine
                 return null;
             }
         }
-        var nodes = _nodes.Values.Where(static node => node.Executors.Count > 0).ToArray();
-        if (nodes.Length < 2)
-        {
-            return null;
-        }
+        var nodes = _nodes.Values.ToArray();
         var indexes = new Dictionary<string, int>(nodes.Length);
         for (var i = 0; i < nodes.Length; i++)
         {
@@ -480,6 +480,12 @@ internal sealed partial class JobMachine
                 }
             }
         }
+        var all = totals.Sum();
+        stage.HeavyNodes = [.. nodes.Where((_, i) => all > 0 && sizes.AsSpan(i * stage.Partitions, stage.Partitions).ToArray().Sum() >= all / 5)];
+        if (nodes.Count(static node => node.Executors.Count > 0) < 2)
+        {
+            return null;
+        }
         var found = new Node?[stage.Partitions];
         for (var partition = 0; partition < stage.Partitions; partition++)
         {
@@ -487,7 +493,7 @@ internal sealed partial class JobMachine
             for (var i = 0; i < nodes.Length; i++)
             {
                 var size = sizes[(i * stage.Partitions) + partition];
-                if (size > most && size >= totals[partition] / 5)
+                if (size > most && size >= totals[partition] / 5 && nodes[i].Executors.Count > 0)
                 {
                     most = size;
                     found[partition] = nodes[i];

@@ -109,7 +109,11 @@ public partial class Rdd<T> : IDriverOnly
             Unordered = parents.Any(parent => parent.Unordered),
         });
 
-        static IReadOnlyList<LineageNode> Flat(LineageNode node) => node is { Operator: UnionOperator<T>, Collection: null } ? node.Parents : [node];
+        static IReadOnlyList<LineageNode> Flat(LineageNode node)
+        {
+            using var whole = LineageNode.Gate.EnterScope();
+            return node is { Operator: UnionOperator<T>, Collection: null } ? node.Parents : [node];
+        }
     }
 
     /// <summary>Rows of two collections side by side: both need the same number of partitions, and of rows in each.</summary>
@@ -158,7 +162,7 @@ public partial class Rdd<T> : IDriverOnly
 
     /// <summary>
     /// Keeps the partitions on the executors once they are computed, for every later job that reads this collection. A lost partition is computed again. Default level: memory,
-    /// then disk.
+    /// then disk. See docs/persistence.md for all levels.
     /// </summary>
     /// <exception cref="InvalidOperationException">It is persisted with another level already.</exception>
     public Rdd<T> Persist(StorageLevel level = StorageLevel.MemoryAndDisk)

@@ -215,6 +215,36 @@ public sealed partial class ClusterMachine
         {
             CompareHeld(application, held);
         }
+        TellDraining(application, again: true);
+    }
+
+    /// <summary>Which of an application's nodes drain: when it is not what was told last, or, for a message may be lost, again while there are any.</summary>
+    private void TellDraining(Application application, bool again)
+    {
+        SortedSet<NodeId>? nodes = null;
+        foreach (var container in application.Containers)
+        {
+            if (container.Node.Draining)
+            {
+                (nodes ??= []).Add(container.Node.Id);
+            }
+        }
+        if (nodes is null ? application.ToldDraining.Length > 0 : again || !nodes.SetEquals(application.ToldDraining))
+        {
+            application.ToldDraining = nodes is null ? [] : [.. nodes];
+            Send(application, new NodesDraining(_state.Epoch, application.ToldDraining));
+        }
+    }
+
+    private void TellDraining(Node node)
+    {
+        foreach (var container in node.Containers)
+        {
+            if (container.Application is { } application)
+            {
+                TellDraining(application, again: false);
+            }
+        }
     }
 
     private void Exclude(Application application, ImmutableArray<NodeId> nodes)

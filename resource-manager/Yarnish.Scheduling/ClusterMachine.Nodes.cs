@@ -575,6 +575,7 @@ public sealed partial class ClusterMachine
         node.DrainDeadline = e.Deadline?.UtcTicks ?? long.MaxValue;
         node.Reason = Cut(e.Reason, 512);
         Refresh(node);
+        TellDraining(node);
     }
 
     private void OnNodeDrainCancelled(NodeDrainCancelled e)
@@ -588,6 +589,7 @@ public sealed partial class ClusterMachine
         node.DrainDeadline = long.MaxValue;
         node.Reason = "";
         Refresh(node);
+        TellDraining(node);
     }
 
     private static string Cut(string? text, int most) => text is null ? "" : text.Length <= most ? text : text[..most];

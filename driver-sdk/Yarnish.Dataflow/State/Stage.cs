@@ -99,6 +99,9 @@ internal sealed class Stage(StageId id, StageDefinition definition, Pool pool)
     /// <summary>Nodes that hold much of what a partition reads; null when it is all the same.</summary>
     public Node?[]? InputNodes { get; set; }
 
+    /// <summary>Nodes that hold at least a fifth of all its input, with executors of ours or without.</summary>
+    public Node[] HeavyNodes { get; set; } = [];
+
     public bool IsRunnable { get; set; }
 
     // ── In flight, over all stage attempts.
@@ -189,6 +192,7 @@ internal sealed class Stage(StageId id, StageDefinition definition, Pool pool)
         Live = [];
         Tries = [];
         InputNodes = null;
+        HeavyNodes = [];
         Meeting = null;
     }
 

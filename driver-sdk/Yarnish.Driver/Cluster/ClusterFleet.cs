@@ -43,6 +43,7 @@ internal sealed class ClusterFleet : IExecutorFleet
     private readonly Dictionary<ContainerId, Container> containers = [];
     private readonly SortedSet<ContainerId> releasing = [];
     private readonly HashSet<ContainerId> ended = [];
+    private readonly SortedSet<NodeId> draining = [];
     private readonly Queue<ContainerId> endedInOrder = new();
     private ImmutableArray<NodeId> preferred = [];
     private ImmutableArray<NodeId> excluded = [];
@@ -361,9 +362,25 @@ internal sealed class ClusterFleet : IExecutorFleet
                 waiting = asks.Waiting.FirstOrDefault(ask => ask.AskId == AskId);
                 FailIfImpossible();
                 break;
+            case NodesDraining drained when Follows(drained.Epoch):
+                TakeDraining(drained.Nodes);
+                break;
             case KillApplication kill when Follows(kill.Epoch):
                 loop.Abandon($"the application was killed: {kill.Reason}", "ask whoever killed it, or start the program again", exitCode: 8);
                 break;
+        }
+    }
+
+    private void TakeDraining(ImmutableArray<NodeId> nodes)
+    {
+        foreach (var stays in draining.Except(nodes).ToList())
+        {
+            draining.Remove(stays);
+            loop.Apply(new NodeDraining(stays, Active: false));
+        }
+        foreach (var goes in nodes.Where(draining.Add))
+        {
+            loop.Apply(new NodeDraining(goes, Active: true));
         }
     }
 

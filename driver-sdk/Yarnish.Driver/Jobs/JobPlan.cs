@@ -93,6 +93,9 @@ internal interface IJobRunner
     /// <summary>Forgets the blocks of a persisted collection everywhere.</summary>
     void Unpersist(int collection);
 
+    /// <summary>Removes a directory of the driver's when the session ends; nothing happens when it is not there.</summary>
+    void RemoveAtEnd(string directory);
+
     /// <summary>No collection can read this shuffle any more (its owner was collected): its files may go.</summary>
     void Release(ShuffleId shuffle);
 }

@@ -460,7 +460,7 @@ internal sealed partial class JobRunner
         {
             try
             {
-                await registry.PublishLocationsAsync(ShuffleLocations.From(publish.ShuffleId, publish.Epoch, publish.Outputs), stopping.Token).ConfigureAwait(false);
+                await registry.PublishLocationsAsync(ShuffleLocations.From(publish.ShuffleId, publish.Epoch, publish.Outputs, publish.Reducers), stopping.Token).ConfigureAwait(false);
                 PostSoon(new RegistryHeard(""));
                 return;
             }
@@ -523,6 +523,17 @@ internal sealed partial class JobRunner
         status.Post(new StatusEvent.ApplicationEnded(clock.GetUtcNow(), why.Length == 0, why));
         await fleet.FinishAsync(why.Length == 0, why, summary).ConfigureAwait(false);
         await IgnoreAsync(registry.DeleteApplicationAsync()).ConfigureAwait(false);
+        foreach (var directory in temporary)
+        {
+            try
+            {
+                Directory.Delete(directory, recursive: true);
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            {
+                // Never written, or removed by somebody else.
+            }
+        }
         traces.Dispose();
     }
 }

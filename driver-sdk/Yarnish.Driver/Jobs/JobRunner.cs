@@ -36,6 +36,7 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     private readonly Channel<object> inbox = Channel.CreateBounded<object>(new BoundedChannelOptions(4096) { SingleReader = true });
     private readonly ConcurrentQueue<ShuffleId> released = new();
+    private readonly ConcurrentBag<string> temporary = [];
     private readonly Queue<JobEvent> changes = new();
     private readonly SortedDictionary<JobId, RunningJob> jobs = [];
     private readonly Dictionary<int, (RunningJob Job, StageCode Code)> codes = [];
@@ -247,6 +248,9 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     /// <inheritdoc/>
     public void Unpersist(int collection) => PostSoon(new UnpersistRequest(collection));
+
+    /// <inheritdoc/>
+    public void RemoveAtEnd(string directory) => temporary.Add(directory);
 
     /// <inheritdoc/>
     public void Release(ShuffleId shuffle) => released.Enqueue(shuffle); // Called by a finalizer: no wake-up, the loop's next turn takes it.

@@ -29,6 +29,7 @@ internal static class StagePlanner
     /// <summary>The plan of an action on a node. <see cref="PrepareAsync"/> must have run.</summary>
     public static JobPlan Plan<T>(LineageNode root, string name, ResultAction<T> action, IReadOnlyList<int>? partitions, Action<int, ReadOnlyMemory<byte>> onResult)
     {
+        using var whole = LineageNode.Gate.EnterScope();
         var stages = new List<StagePlan>();
         foreach (var shuffle in ShufflesParentsFirst(root))
         {
@@ -67,6 +68,8 @@ internal static class StagePlanner
                 $"{root} has {root.Partitions} partitions and reads {narrowed}, whose {narrowed.Partitions} tasks must run all together: one task for each partition. Put a shuffle such as Repartition between them.");
         }
         var hasInput = nodes.Any(node => node.Input is not null);
+        // As they are now: tasks are sent later, when some of them may be cut.
+        var sources = hasInput ? nodes.Select((node, i) => new SourceStep(node.Input, node.ParentPartitions, steps[i].Inputs)).ToArray() : [];
         return new StagePlan
         {
             Name = output is null ? root.ToString() : $"{root} → shuffle {output.Shuffle}",
@@ -74,7 +77,7 @@ internal static class StagePlanner
             Program = program(new StageGraph(steps)),
             Output = output is null ? null : (output.Shuffle, output.Reducers),
             Inputs = [.. nodes.SelectMany(node => node.Shuffles).Select(shuffle => shuffle.Shuffle).Distinct()],
-            PartitionInput = hasInput ? partition => SourceInputs(root, indexes, partition) : null,
+            PartitionInput = hasInput ? partition => SourceInputs(sources, partition) : null,
             Persisted = [.. nodes.Where(static node => node.Collection is not null)
                 .Select(static node => new PersistedCollection(node.Collection!.Value, node.ToString(), node.Level, node.Partitions))],
             Steps = nodes,
@@ -83,30 +86,30 @@ internal static class StagePlanner
         };
     }
 
-    /// <summary>The frames of every source that one partition of the root reads.</summary>
-    private static ReadOnlyMemory<byte> SourceInputs(LineageNode root, Dictionary<LineageNode, int> indexes, int partition)
+    /// <summary>The frames of every source that one partition of the root, the last step, reads.</summary>
+    private static ReadOnlyMemory<byte> SourceInputs(SourceStep[] steps, int partition)
     {
         var frames = new List<byte>();
         var seen = new HashSet<(int, int)>();
-        var stack = new Stack<(LineageNode Node, int Partition)>();
-        stack.Push((root, partition));
+        var stack = new Stack<(int Step, int Partition)>();
+        stack.Push((steps.Length - 1, partition));
         while (stack.TryPop(out var next))
         {
-            var (node, index) = next;
-            if (node.Input is { } input && seen.Add((indexes[node], index)))
+            var (step, index) = next;
+            if (steps[step].Input is { } input && seen.Add((step, index)))
             {
-                StageInputs.Append(frames, indexes[node], index, input(index).Span);
+                StageInputs.Append(frames, step, index, input(index).Span);
             }
-            if (node.ParentPartitions is { } map)
+            if (steps[step].ParentPartitions is { } map)
             {
                 foreach (var (parent, parentPartition) in map(index))
                 {
-                    stack.Push((node.Parents[parent], parentPartition));
+                    stack.Push((steps[step].Parents[parent], parentPartition));
                 }
             }
             else
             {
-                foreach (var parent in node.Parents)
+                foreach (var parent in steps[step].Parents)
                 {
                     stack.Push((parent, index));
                 }
@@ -114,6 +117,8 @@ internal static class StagePlanner
         }
         return frames.Count == 0 ? default : CollectionsMarshal.AsSpan(frames).ToArray();
     }
+
+    private readonly record struct SourceStep(Func<int, ReadOnlyMemory<byte>>? Input, Func<int, IEnumerable<(int Parent, int Partition)>>? ParentPartitions, int[] Parents);
 
     /// <summary>The nodes of one stage: <paramref name="root"/> and what it reaches without crossing a shuffle, inputs before readers.</summary>
     private static List<LineageNode> StepsParentsFirst(LineageNode root) => ParentsFirst(root, node => node.Parents);

@@ -18,10 +18,13 @@ public sealed class ShuffleLocations
     private readonly ushort[] nodeOf;
     private readonly byte[] sizeClasses;
 
-    private ShuffleLocations(ShuffleId shuffle, int epoch, int reducers, (NodeId, string)[] nodes, long[] attempts, ushort[] nodeOf, byte[] sizeClasses)
+    // Where the classes of each map task start; one more at the end.
+    private readonly int[] starts;
+
+    private ShuffleLocations(ShuffleId shuffle, int epoch, int reducers, (NodeId, string)[] nodes, long[] attempts, ushort[] nodeOf, byte[] sizeClasses, int[] starts)
     {
         (ShuffleId, Epoch, Reducers) = (shuffle, epoch, reducers);
-        (this.nodes, this.attempts, this.nodeOf, this.sizeClasses) = (nodes, attempts, nodeOf, sizeClasses);
+        (this.nodes, this.attempts, this.nodeOf, this.sizeClasses, this.starts) = (nodes, attempts, nodeOf, sizeClasses, starts);
     }
 
     /// <summary>The shuffle.</summary>
@@ -37,24 +40,28 @@ public sealed class ShuffleLocations
     public int MapPartitions => attempts.Length;
 
     /// <summary>From the outputs of all map tasks, in any order.</summary>
+    /// <param name="shuffle">The shuffle.</param>
+    /// <param name="epoch">The epoch.</param>
+    /// <param name="outputs">One per map task.</param>
+    /// <param name="reducers">How many reducers; null when every output tells the size of each of its parts by itself.</param>
     /// <exception cref="ArgumentException">One is missing, double or of another shuffle, or they differ in the number of reducers.</exception>
-    public static ShuffleLocations From(ShuffleId shuffle, int epoch, IReadOnlyCollection<MapOutput> outputs)
+    public static ShuffleLocations From(ShuffleId shuffle, int epoch, IReadOnlyCollection<MapOutput> outputs, int? reducers = null)
     {
         var maps = outputs.Count;
-        var reducers = outputs.FirstOrDefault()?.SizeClasses.Length ?? 0;
+        var parts = reducers ?? outputs.FirstOrDefault()?.SizeClasses.Length ?? 0;
         var nodes = new List<(NodeId Id, string Url)>();
         var known = new Dictionary<(NodeId, string), ushort>();
         var attempts = new long[maps];
         var nodeOf = new ushort[maps];
-        var classes = new byte[checked(maps * reducers)];
+        var classes = new ReadOnlyMemory<byte>[maps];
         var seen = new bool[maps];
         foreach (var output in outputs)
         {
             var map = output.MapPartition;
-            if (output.ShuffleId != shuffle || map < 0 || map >= maps || seen[map] || output.SizeClasses.Length != reducers)
+            if (output.ShuffleId != shuffle || map < 0 || map >= maps || seen[map] || !SizeClasses.Fits(output.SizeClasses.Length, parts))
             {
                 throw new ArgumentException(
-                    $"The outputs of shuffle {shuffle} must be one per map task 0 to {maps - 1} with {reducers} reducers each; found map {map} of shuffle {output.ShuffleId} with {output.SizeClasses.Length}.",
+                    $"The outputs of shuffle {shuffle} must be one per map task 0 to {maps - 1} with {parts} reducers each; found map {map} of shuffle {output.ShuffleId} with {output.SizeClasses.Length}.",
                     nameof(outputs));
             }
             seen[map] = true;
@@ -65,9 +72,19 @@ public sealed class ShuffleLocations
                 nodes.Add((output.NodeId, output.NodeUrl));
             }
             nodeOf[map] = node;
-            output.SizeClasses.Span.CopyTo(classes.AsSpan(map * reducers));
+            classes[map] = output.SizeClasses;
         }
-        return new ShuffleLocations(shuffle, epoch, reducers, [.. nodes], attempts, nodeOf, classes);
+        var starts = new int[maps + 1];
+        for (var map = 0; map < maps; map++)
+        {
+            starts[map + 1] = checked(starts[map] + classes[map].Length);
+        }
+        var all = new byte[starts[maps]];
+        for (var map = 0; map < maps; map++)
+        {
+            classes[map].Span.CopyTo(all.AsSpan(starts[map]));
+        }
+        return new ShuffleLocations(shuffle, epoch, parts, [.. nodes], attempts, nodeOf, all, starts);
     }
 
     /// <summary>The output of a map task.</summary>
@@ -77,7 +94,7 @@ public sealed class ShuffleLocations
     public (NodeId Id, string Url) Node(int map) => nodes[nodeOf[map]];
 
     /// <summary>The size class of what a map task wrote for a reducer; 0 is exactly nothing.</summary>
-    public byte SizeClass(int map, int reducer) => sizeClasses[map * Reducers + reducer];
+    public byte SizeClass(int map, int reducer) => SizeClasses.At(sizeClasses.AsSpan(starts[map]..starts[map + 1]), reducer, Reducers);
 
     /// <summary>About how many bytes a reducer reads in all.</summary>
     public long BytesOf(int reducer)
@@ -110,6 +127,7 @@ public sealed class ShuffleLocations
             {
                 writer.Write(attempts[map]);
                 writer.Write(nodeOf[map]);
+                writer.Write(starts[map + 1] - starts[map]);
             }
             writer.Write(sizeClasses);
         }
@@ -143,11 +161,13 @@ public sealed class ShuffleLocations
         }
         var attempts = new long[maps];
         var nodeOf = new ushort[maps];
+        var starts = new int[maps + 1];
         for (var map = 0; map < maps; map++)
         {
             attempts[map] = reader.ReadInt64();
             nodeOf[map] = reader.ReadUInt16();
+            starts[map + 1] = starts[map] + reader.ReadInt32();
         }
-        return new ShuffleLocations(shuffle, epoch, reducers, nodes, attempts, nodeOf, reader.ReadBytes(maps * reducers));
+        return new ShuffleLocations(shuffle, epoch, reducers, nodes, attempts, nodeOf, reader.ReadBytes(starts[maps]), starts);
     }
 }

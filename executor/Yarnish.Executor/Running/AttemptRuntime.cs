@@ -271,7 +271,7 @@ internal sealed class AttemptRuntime : TaskRuntime, ITaskSharing, IDisposable
     /// <summary>Tells the registry what a map task wrote, before anyone hears of success.</summary>
     public MapOutput Register(ShuffleId shuffle, byte[] sizeClasses)
     {
-        var output = new MapOutput(shuffle, attempt.Task.Partition, attempt.Id, services.Options.NodeId, services.Options.NodeUrl, sizeClasses);
+        var output = new MapOutput(shuffle, attempt.Task.Partition, attempt.Id, services.Options.NodeId, services.Options.NodeUrl, SizeClasses.Pack(sizeClasses));
         services.Register((registry, cancellation) => registry.RegisterMapOutputAsync(output, cancellation));
         return output;
     }

@@ -242,6 +242,14 @@ public sealed record AsksWaiting(int Epoch, ImmutableArray<AskWaiting> Waiting) 
 /// <param name="Reason">One sentence with numbers and what would unblock it.</param>
 public sealed record AskWaiting(long AskId, int Outstanding, bool Impossible, string Reason);
 
+/// <summary>
+/// Resource manager → driver: these nodes are drained; containers there shall leave when they can, with what only they hold in safety. Absolute; sent when it changes, and again with
+/// each update of asks as long as there are any.
+/// </summary>
+/// <param name="Epoch">Epoch of the resource manager.</param>
+/// <param name="Nodes">The draining nodes on which the application has containers; empty when none drains any more.</param>
+public sealed record NodesDraining(int Epoch, ImmutableArray<NodeId> Nodes) : ControlMessage;
+
 /// <summary>Resource manager → driver: an operator ended the application.</summary>
 /// <param name="Epoch">Epoch of the resource manager.</param>
 /// <param name="Reason">Who and why.</param>

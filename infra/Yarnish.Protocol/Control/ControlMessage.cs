@@ -29,6 +29,7 @@ namespace Yarnish.Protocol;
 [JsonDerivedType(typeof(ContainersGranted), "containers-granted")]
 [JsonDerivedType(typeof(ContainersCompleted), "containers-completed")]
 [JsonDerivedType(typeof(AsksWaiting), "asks-waiting")]
+[JsonDerivedType(typeof(NodesDraining), "nodes-draining")]
 [JsonDerivedType(typeof(KillApplication), "kill-application")]
 [JsonDerivedType(typeof(ControlRefused), "control-refused")]
 public abstract record ControlMessage;

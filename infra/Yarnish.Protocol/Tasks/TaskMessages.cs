@@ -179,7 +179,7 @@ public readonly record struct CachedPartition(int Collection, int Partition, lon
 /// <param name="AttemptId">The attempt that wrote it; names its files.</param>
 /// <param name="NodeId">The node that holds it.</param>
 /// <param name="NodeUrl">Base URL of that node's block server; empty when embedded.</param>
-/// <param name="SizeClasses">One byte per reducer, see <see cref="Protocol.SizeClasses"/>; 0 means the part is empty.</param>
+/// <param name="SizeClasses">How large each reducer's part is, see <see cref="Protocol.SizeClasses.Pack"/>; class 0 means the part is empty.</param>
 public sealed record MapOutput(ShuffleId ShuffleId, int MapPartition, TaskAttemptId AttemptId, NodeId NodeId, string NodeUrl, ReadOnlyMemory<byte> SizeClasses);
 
 /// <summary>A reducer did not find the locations of a shuffle in the registry: please publish them again.</summary>

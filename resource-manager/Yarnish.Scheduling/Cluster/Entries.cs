@@ -279,6 +279,9 @@ internal sealed class Application(RegisterApplication registration, long sequenc
     /// <summary>Why its asks wait, as the driver was told last.</summary>
     public List<AskWaiting> Told { get; } = [];
 
+    /// <summary>The draining nodes it was told of last.</summary>
+    public ImmutableArray<NodeId> ToldDraining { get; set; } = [];
+
     /// <summary>When the driver was told last, in ticks.</summary>
     public long ToldAt;
 

@@ -202,6 +202,40 @@ public sealed class PartitionTests
         Assert.Null(world.Last.OfType<SendTasks>().Single().Elsewhere);
     }
 
+    // ── Where executors are wanted.
+
+    [Fact]
+    public void Asks_name_the_nodes_that_have_what_waits_and_no_longer_when_nobody_is_to_come()
+    {
+        var options = new JobMachineOptions { Allocation = new AllocationOptions { Initial = 1, Maximum = 8 } };
+        var world = Persisted(4, OnDisk, options, ["a"]);
+        world.Lose("a", ContainerExitCause.Released);
+
+        world.Submit(Given.Job().Result(40, persisted: [Collection]));
+        Assert.Equal([new NodeId("n1")], world.All.OfType<ExecutorsWanted>().Last().PreferredNodes);
+
+        world.Join("b", node: "n1").FinishAll();
+        world.AdvanceAlive(2);
+        Assert.Empty(world.All.OfType<ExecutorsWanted>().Last().PreferredNodes);
+    }
+
+    [Fact]
+    public void Asks_name_the_nodes_that_have_much_of_the_map_output()
+    {
+        var options = new JobMachineOptions { Allocation = new AllocationOptions { Initial = 1, Maximum = 8 } };
+        var world = new World(options);
+        world.Join("a", node: "n1");
+        world.Submit(Given.Job().Map(0, 4, null, reducers: 40).Result(40, [0]));
+        world.SucceedAll(0);
+
+        world.Advance(1.5);
+
+        Assert.Equal([new NodeId("n1")], world.All.OfType<ExecutorsWanted>().Last().PreferredNodes);
+        world.Apply(new NodeDraining(new NodeId("n1"), true));
+        world.Advance(1.5);
+        Assert.Empty(world.All.OfType<ExecutorsWanted>().Last().PreferredNodes);
+    }
+
     // ── Leaving.
 
     [Fact]

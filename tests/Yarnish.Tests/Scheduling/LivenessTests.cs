@@ -235,6 +235,23 @@ public sealed class LivenessTests
     }
 
     [Fact]
+    public void Drivers_hear_of_a_drain_until_they_have_left_and_of_its_end()
+    {
+        var cluster = new TestCluster().Node("n1").Application("a").Application("b");
+        cluster.Ask("a", Ask(1, Size(1, 1), 1));
+
+        var told = cluster.Apply(new NodeDrainRequested(new NodeId("n1"), null, "new disks"));
+        Assert.Equal([new NodeId("n1")], Assert.Single(told.ToDrivers<NodesDraining>()).Nodes);
+        // The message may have been lost: told again with each update of asks.
+        Assert.Single(cluster.Ask("a", Ask(1, Size(1, 1), 1)).ToDrivers<NodesDraining>());
+        Assert.Empty(cluster.Ask("b", Ask(1, Size(1, 1), 0)).ToDrivers<NodesDraining>());
+
+        var over = cluster.Apply(new NodeDrainCancelled(new NodeId("n1")));
+        Assert.Empty(Assert.Single(over.ToDrivers<NodesDraining>()).Nodes);
+        Assert.Empty(cluster.Ask("a", Ask(1, Size(1, 1), 1)).ToDrivers<NodesDraining>());
+    }
+
+    [Fact]
     public void A_draining_node_gets_nothing_new_and_stops_the_rest_at_its_deadline()
     {
         var cluster = new TestCluster().Node("n1").Application("a");

@@ -60,6 +60,7 @@ public sealed class ControlJsonTests
         new ContainersGranted(2, [new(Container, 3, new("n1"), "http://n1:8000", Some)]),
         new ContainersCompleted(2, [new(Container, 3, new("n1"), Exit) { NodeLost = true }]),
         new AsksWaiting(2, [new(3, 2, true, "no node has 64 GiB")]),
+        new NodesDraining(2, [new("n1"), new("n2")]),
         new KillApplication(2, "by ada"),
         new ControlRefused("other secret"),
     ];
