@@ -51,6 +51,11 @@ internal sealed record StageDefinition
     /// <summary>Persisted collections whose partition of the same index its tasks read or fill; the last one is the nearest to the result.</summary>
     public IReadOnlyList<int> Persisted { get; init; } = [];
 
+    /// <summary>
+    /// Which partitions of <see cref="Persisted"/> a task reads or fills, when they are not those of its own index: behind a union or where partitions are put together. Null when they are.
+    /// </summary>
+    public Func<int, IReadOnlyList<(int Collection, int Partition)>>? PersistedParts { get; init; }
+
     /// <summary>Names the code for the shell, which finds the program under it. The machine only hands it back.</summary>
     public required int Code { get; init; }
 

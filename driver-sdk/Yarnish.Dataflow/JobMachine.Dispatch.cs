@@ -70,9 +70,10 @@ internal sealed partial class JobMachine
     {
         var near = false;
         var definition = stage.Definition;
-        for (var i = definition.Persisted.Count - 1; i >= 0 && !near; i--)
+        var persisted = PersistedOf(definition, partition);
+        for (var i = persisted.Count - 1; i >= 0 && !near; i--)
         {
-            var holders = _holders.Find(definition.Persisted[i], partition);
+            var holders = _holders.Find(persisted[i].Collection, persisted[i].Partition);
             near = NearExecutor(holders.First) | NearExecutor(holders.Second);
             if (!near)
             {

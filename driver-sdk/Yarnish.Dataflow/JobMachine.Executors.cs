@@ -553,9 +553,10 @@ internal sealed partial class JobMachine
 
         void Weigh(Stage stage, int partition)
         {
-            for (var i = stage.Definition.Persisted.Count - 1; i >= 0; i--)
+            var persisted = PersistedOf(stage.Definition, partition);
+            for (var i = persisted.Count - 1; i >= 0; i--)
             {
-                var holders = _holders.Find(stage.Definition.Persisted[i], partition);
+                var holders = _holders.Find(persisted[i].Collection, persisted[i].Partition);
                 if (holders.FirstFile is { } first)
                 {
                     Add(first.Id);

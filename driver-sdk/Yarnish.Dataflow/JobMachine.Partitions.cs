@@ -8,6 +8,9 @@ internal sealed partial class JobMachine
     /// <summary>Copies looked at in one <c>Apply</c>.</summary>
     private const int CopyLookLimit = 256;
 
+    /// <summary>Places named in one message of tasks; what is beyond is computed.</summary>
+    private const int ElsewhereLimit = 1000;
+
     /// <summary>Collections that are no longer persisted and whose late reports are recognized.</summary>
     private const int UnpersistedLimit = 4096;
 
@@ -90,22 +93,48 @@ internal sealed partial class JobMachine
     /// <summary>A task goes where its persisted partition is not: it is told who has it, when fetching is likely cheaper than computing.</summary>
     private void TellElsewhere(SendTasks batch, StageDefinition definition, int partition, HeldExecutor executor)
     {
-        for (var i = definition.Persisted.Count - 1; i >= 0; i--)
+        var persisted = PersistedOf(definition, partition);
+        for (var i = persisted.Count - 1; i >= 0 && (batch.Elsewhere?.Count ?? 0) < ElsewhereLimit; i--)
         {
-            var holders = _holders.Find(definition.Persisted[i], partition);
+            var (collection, part) = persisted[i];
+            var holders = _holders.Find(collection, part);
             if (holders.First == executor || holders.Second == executor || holders.IsOn(executor.Node))
             {
-                return;
+                if (definition.PersistedParts is null)
+                {
+                    // What it was made of is not read.
+                    return;
+                }
+                continue;
             }
             if (holders.FirstFile is { } first && holders.DiskBytes <= SmallPartition + (holders.RunMicroseconds * FetchBytesPerMicrosecond))
             {
-                (batch.Elsewhere ??= []).Add(new PartitionOn(definition.Persisted[i], partition, first.Id));
+                (batch.Elsewhere ??= []).Add(new PartitionOn(collection, part, first.Id));
                 if (holders.SecondFile is { } second)
                 {
-                    batch.Elsewhere.Add(new PartitionOn(definition.Persisted[i], partition, second.Id));
+                    batch.Elsewhere.Add(new PartitionOn(collection, part, second.Id));
                 }
             }
         }
+    }
+
+    /// <summary>The partitions of persisted collections that a task reads or fills, the nearest to the result last.</summary>
+    private static IReadOnlyList<(int Collection, int Partition)> PersistedOf(StageDefinition definition, int partition)
+    {
+        if (definition.Persisted.Count == 0)
+        {
+            return [];
+        }
+        if (definition.PersistedParts is { } parts)
+        {
+            return parts(partition);
+        }
+        var same = new (int, int)[definition.Persisted.Count];
+        for (var i = 0; i < same.Length; i++)
+        {
+            same[i] = (definition.Persisted[i], partition);
+        }
+        return same;
     }
 
     // ── Copies.

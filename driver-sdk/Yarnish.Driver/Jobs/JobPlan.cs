@@ -56,6 +56,9 @@ internal sealed class StagePlan
     /// <summary>True when all its tasks must run at the same time, because they wait for each other.</summary>
     public bool Barrier { get; init; }
 
+    /// <summary>Which partitions of them a task reads or fills, when they are not those of its own index; null when they are.</summary>
+    public Func<int, IReadOnlyList<(int Collection, int Partition)>>? PersistedParts { get; init; }
+
     /// <summary>True when a task run twice may write other rows (round-robin over unordered input): its consumers then run again too.</summary>
     public bool Indeterminate { get; init; }
 }

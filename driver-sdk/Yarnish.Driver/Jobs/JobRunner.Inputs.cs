@@ -179,6 +179,7 @@ internal sealed partial class JobRunner
             Output = code.Stage.Output is { } output ? new ShuffleOutput(output.Shuffle, output.Reducers) : null,
             Inputs = code.Stage.Inputs,
             Persisted = [.. code.Stage.Persisted.Select(static collection => collection.Id)],
+            PersistedParts = code.Stage.PersistedParts,
             Code = code.Number,
             Indeterminate = code.Stage.Indeterminate,
             Barrier = code.Stage.Barrier,

@@ -69,7 +69,7 @@ internal static class StagePlanner
         }
         var hasInput = nodes.Any(node => node.Input is not null);
         // As they are now: tasks are sent later, when some of them may be cut.
-        var sources = hasInput ? nodes.Select((node, i) => new SourceStep(node.Input, node.ParentPartitions, steps[i].Inputs)).ToArray() : [];
+        var plan = nodes.Select((node, i) => new PlannedStep(node.Input, node.ParentPartitions, steps[i].Inputs, node.Collection)).ToArray();
         return new StagePlan
         {
             Name = output is null ? root.ToString() : $"{root} → shuffle {output.Shuffle}",
@@ -77,9 +77,11 @@ internal static class StagePlanner
             Program = program(new StageGraph(steps)),
             Output = output is null ? null : (output.Shuffle, output.Reducers),
             Inputs = [.. nodes.SelectMany(node => node.Shuffles).Select(shuffle => shuffle.Shuffle).Distinct()],
-            PartitionInput = hasInput ? partition => SourceInputs(sources, partition) : null,
+            PartitionInput = hasInput ? partition => SourceInputs(plan, partition) : null,
             Persisted = [.. nodes.Where(static node => node.Collection is not null)
                 .Select(static node => new PersistedCollection(node.Collection!.Value, node.ToString(), node.Level, node.Partitions))],
+            PersistedParts = nodes.Exists(static node => node.Collection is not null) && nodes.Exists(static node => node.ParentPartitions is not null)
+                ? partition => PersistedParts(plan, partition) : null,
             Steps = nodes,
             Barrier = barrier is not null,
             Indeterminate = output is { Indeterminate: true } && nodes.Any(node => node.Unordered),
@@ -87,7 +89,7 @@ internal static class StagePlanner
     }
 
     /// <summary>The frames of every source that one partition of the root, the last step, reads.</summary>
-    private static ReadOnlyMemory<byte> SourceInputs(SourceStep[] steps, int partition)
+    private static ReadOnlyMemory<byte> SourceInputs(PlannedStep[] steps, int partition)
     {
         var frames = new List<byte>();
         var seen = new HashSet<(int, int)>();
@@ -118,7 +120,43 @@ internal static class StagePlanner
         return frames.Count == 0 ? default : CollectionsMarshal.AsSpan(frames).ToArray();
     }
 
-    private readonly record struct SourceStep(Func<int, ReadOnlyMemory<byte>>? Input, Func<int, IEnumerable<(int Parent, int Partition)>>? ParentPartitions, int[] Parents);
+    /// <summary>The partitions of persisted collections that one partition of the root reaches, the nearest to it last. What lies behind a persisted one is not looked at.</summary>
+    private static IReadOnlyList<(int Collection, int Partition)> PersistedParts(PlannedStep[] steps, int partition)
+    {
+        var found = new List<(int, int)>();
+        var seen = new HashSet<(int, int)>();
+        var stack = new Stack<(int Step, int Partition)>();
+        stack.Push((steps.Length - 1, partition));
+        while (stack.TryPop(out var next))
+        {
+            var (step, index) = next;
+            if (!seen.Add(next))
+            {
+                continue;
+            }
+            if (steps[step].Collection is { } collection)
+            {
+                found.Add((collection, index));
+                continue;
+            }
+            if (steps[step].ParentPartitions is { } map)
+            {
+                foreach (var (parent, parentPartition) in map(index))
+                {
+                    stack.Push((steps[step].Parents[parent], parentPartition));
+                }
+                continue;
+            }
+            foreach (var parent in steps[step].Parents)
+            {
+                stack.Push((parent, index));
+            }
+        }
+        return found;
+    }
+
+    private readonly record struct PlannedStep(
+        Func<int, ReadOnlyMemory<byte>>? Input, Func<int, IEnumerable<(int Parent, int Partition)>>? ParentPartitions, int[] Parents, int? Collection);
 
     /// <summary>The nodes of one stage: <paramref name="root"/> and what it reaches without crossing a shuffle, inputs before readers.</summary>
     private static List<LineageNode> StepsParentsFirst(LineageNode root) => ParentsFirst(root, node => node.Parents);

@@ -54,6 +54,8 @@ public sealed class PersistenceTests : IAsyncLifetime
 
         Assert.Equal(800, await rows.CountAsync().WaitAsync(Patience));
         AssertComputed(times: 1);
+        // It cleans up.
+        cluster.Start("node-1");
     }
 
     [Fact]
@@ -71,6 +73,8 @@ public sealed class PersistenceTests : IAsyncLifetime
 
         Assert.Equal(800, await rows.CountAsync().WaitAsync(Patience));
         AssertComputed(times: 1);
+        // It cleans up.
+        cluster.Start("node-2");
     }
 
     [Fact]

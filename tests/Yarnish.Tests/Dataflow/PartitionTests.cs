@@ -177,6 +177,19 @@ public sealed class PartitionTests
     }
 
     [Fact]
+    public void A_task_that_reads_other_partitions_than_its_own_goes_to_them_and_is_told_of_the_rest()
+    {
+        var world = Persisted(4, OnDisk, executors: ["a"]);
+        world.Lose("a");
+        world.Join("b", node: "n2");
+
+        var job = Given.Job().Result(1, persisted: [Collection]);
+        world.Submit(job with { Stages = [job.Stages[0] with { PersistedParts = static partition => [(Collection, 1), (Collection, 3)] }] });
+
+        Assert.Equal([1, 3], world.Last.OfType<SendTasks>().Single().Elsewhere!.Select(place => place.Partition).Order());
+    }
+
+    [Fact]
     public void A_partition_that_is_computed_faster_than_fetched_is_computed()
     {
         // A gigabyte that took a millisecond.
