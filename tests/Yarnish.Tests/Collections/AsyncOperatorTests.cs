@@ -139,7 +139,7 @@ public sealed class AsyncOperatorTests(IsolatedSession isolated) : LinqAgreement
     public async Task Cancelling_the_job_cancels_the_functions()
     {
         using var cancellation = new CancellationTokenSource();
-        var job = Session.Range(0, 4, 2).SelectAsync(static async (row, stop) =>
+        var job = Session.Range(0, 4, 1).SelectAsync(static async (row, stop) =>
         {
             started.Release();
             try
