@@ -71,7 +71,7 @@ public sealed class AllocationTests
         Assert.Equal(long.MaxValue, allocation.NextWake);
     }
 
-    [Fact, SparkCase(Suite, "add executors when speculative or running tasks count")]
+    [Fact]
     public void Running_tasks_are_needed_too()
     {
         var allocation = Allocation(initial: 2);
@@ -104,7 +104,7 @@ public sealed class AllocationTests
         Assert.Equal(0, After(allocation, 0, pending: 0));
     }
 
-    [Fact, SparkCase(Suite, "initialize dynamic allocation in SparkContext: min and max executors")]
+    [Fact, SparkCase(Suite, "verify min/max executors")]
     public void The_bounds_hold()
     {
         var allocation = Allocation(minimum: 2, maximum: 4);
@@ -162,7 +162,7 @@ public sealed class AllocationTests
         Assert.Equal(3, Assert.Single(world.All.OfType<ExecutorsWanted>()).Count);
     }
 
-    [Fact, SparkCase(Suite, "interleaving add and remove over time")]
+    [Fact, SparkCase(Suite, "interleaving add and remove")]
     public void A_job_with_a_backlog_asks_for_more_each_second()
     {
         var world = new World(Options());
@@ -179,7 +179,7 @@ public sealed class AllocationTests
         Assert.Equal([2, 4, 8, 16], wanted);
     }
 
-    [Fact, SparkCase(Monitor, "basic executor timeout"), SparkCase(Suite, "remove idle executors")]
+    [Fact, SparkCase(Monitor, "basic executor timeout"), SparkCase(Suite, "mock polling loop remove behavior")]
     public void An_idle_executor_is_given_back_after_a_minute()
     {
         var world = new World(Options(), "a", "b");
@@ -196,7 +196,7 @@ public sealed class AllocationTests
         Assert.Equal(0, world.Snapshot.Totals.ExecutorsLost);
     }
 
-    [Fact, SparkCase(Monitor, "SPARK-4951: executors that run a long task are not idle")]
+    [Fact, SparkCase(Monitor, "track tasks running on executor")]
     public void An_executor_that_works_is_not_idle()
     {
         var world = new World(Options(), "a", "b");
@@ -222,7 +222,7 @@ public sealed class AllocationTests
         Assert.Empty(world.Snapshot.Executors);
     }
 
-    [Fact, SparkCase(Monitor, "track executors pending for removal: shuffle blocks do not pin executors with the shuffle service")]
+    [Fact]
     public void Map_output_keeps_no_executor()
     {
         var world = new World(Options(), "a");

@@ -222,7 +222,7 @@ public sealed class BarrierTests
         world.AssertEmpty();
     }
 
-    [Fact]
+    [Fact, SparkCase("DAGSchedulerSuite", "Retry all the tasks on a resubmitted attempt of a barrier stage caused by FetchFailure")]
     public void Failed_fetch_of_a_barrier_stage_stops_and_repeats_all_its_tasks()
     {
         var world = new World();

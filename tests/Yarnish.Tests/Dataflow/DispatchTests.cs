@@ -252,7 +252,7 @@ public sealed class DispatchTests
         Assert.Equal(1, world.Snapshot.Executors.Sum(executor => executor.CachedPartitions));
     }
 
-    [Fact, SparkCase("DAGSchedulerSuite", "cache location preferences: preferred nodes of the input")]
+    [Fact]
     public void Tasks_go_to_the_node_that_holds_their_input()
     {
         var world = new World();

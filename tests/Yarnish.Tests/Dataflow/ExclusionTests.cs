@@ -136,7 +136,7 @@ public sealed class ExclusionTests
         Assert.Empty(world.All.OfType<ExcludeExecutor>());
     }
 
-    [Fact, SparkCase(Health, "task failure timeout works as expected for long-running tasksets: counts add up over stages")]
+    [Fact, SparkCase(Health, "task failure timeout works as expected for long-running tasksets")]
     public void Failures_of_several_stages_add_up()
     {
         var world = new World(null, "a", "b");
@@ -151,7 +151,7 @@ public sealed class ExclusionTests
         Assert.Single(world.All.OfType<ExcludeExecutor>());
     }
 
-    [Fact, SparkCase(Health, "Executors and nodes should be removed from the excludelist after time")]
+    [Fact, SparkCase(Health, "excluded executors and nodes get recovered with time")]
     public void An_excluded_executor_gets_tasks_again_after_an_hour()
     {
         var world = new World(null, "a", "b");
@@ -163,7 +163,7 @@ public sealed class ExclusionTests
         Assert.NotEmpty(world.On("a"));
     }
 
-    [Fact, SparkCase(Health, "excluding nodes after two of their executors")]
+    [Fact, SparkCase(Health, "only exclude nodes for the application when enough executors have failed on that specific host")]
     public void A_node_with_two_excluded_executors_is_excluded_and_readmitted()
     {
         var world = new World();

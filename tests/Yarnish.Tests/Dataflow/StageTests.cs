@@ -496,7 +496,7 @@ public sealed class StageTests
         world.AssertEmpty();
     }
 
-    [Fact, SparkCase(Dag, "SPARK-19263: late completions from earlier stage attempts")]
+    [Fact, SparkCase(Dag, "[SPARK-19263] DAGScheduler should not submit multiple active tasksets, even with late completions from earlier stage attempts")]
     public void A_late_success_of_an_old_attempt_counts()
     {
         var world = new World(null, "a");
@@ -584,7 +584,7 @@ public sealed class StageTests
         world.AssertEmpty();
     }
 
-    [Fact, SparkCase(Dag, "SPARK-40082: recomputation of a shuffle map stage")]
+    [Fact, SparkCase(Dag, "SPARK-40082: recomputation of shuffle map stage with no pending partitions should not hang")]
     public void A_node_that_takes_parent_and_grandparent_with_it_makes_both_run_again()
     {
         var world = new World();
@@ -844,7 +844,7 @@ public sealed class StageTests
 
     // ── What cannot be computed again alike.
 
-    [Fact, SparkCase(Dag, "SPARK-25341: roll back the consumers of an indeterminate stage")]
+    [Fact, SparkCase(Dag, "SPARK-25341: continuous indeterminate stage roll back")]
     public void Losing_part_of_an_unrepeatable_output_computes_all_of_it_again_and_what_came_from_it()
     {
         var world = new World(null, "a");
@@ -915,7 +915,7 @@ public sealed class StageTests
         world.AssertEmpty();
     }
 
-    [Fact, SparkCase(Dag, "SPARK-42577: stage attempt limit")]
+    [Fact, SparkCase(Dag, "SPARK-42577: fail the job if a shuffle map stage attempts beyond the limitation")]
     public void Unrepeatable_input_lost_four_times_in_a_row_fails_the_job()
     {
         var world = new World(null, "a");

@@ -38,7 +38,7 @@ public sealed class SuspectTests
         return (world, job);
     }
 
-    [Theory]
+    [Theory, SparkCase("DistributedSuite", "repeatedly failing task that crashes JVM with a zero exit code (SPARK-16925)")]
     [InlineData(1, 1, true)]
     [InlineData(1, 2, false)]
     [InlineData(4, 1, true)]

@@ -432,7 +432,7 @@ public sealed class TaskTests
 
     // ── Slow tasks.
 
-    [Fact, SparkCase(TaskSet, "speculative tasks: slow ones are copied to another host")]
+    [Fact]
     public void A_slow_task_gets_a_second_copy_on_another_executor()
     {
         var world = new World(new JobMachineOptions { Speculation = true }, "a", "b");
@@ -513,4 +513,39 @@ public sealed class TaskTests
 
         Assert.Equal("b", Assert.Single(world.InFlight, task => task.Number == 1).Executor);
     }
+
+    [Fact]
+    public void Large_result_counts_when_it_is_here_not_when_it_is_told_of()
+    {
+        var world = new World(null, "a");
+        var job = world.Submit(Given.Count(2));
+        world.Report(world.Find(0, 0), TaskSucceeded.Instance, block: true);
+        var fetch = Assert.Single(world.Last.OfType<FetchResult>());
+        Assert.Empty(Settled(world));
+
+        world.Apply(new ResultFetched(fetch.Report.AttemptId, fetch.Report));
+
+        var settled = Assert.Single(Settled(world));
+        Assert.Equal((0, true), (settled.Partition, settled.Counts));
+        world.FinishAll().AssertSucceeded(job);
+        world.AssertEmpty();
+    }
+
+    [Fact]
+    public void Large_result_that_is_lost_ends_its_attempt_as_lost()
+    {
+        var world = new World(null, "a");
+        var job = world.Submit(Given.Count(1));
+        world.Report(world.Find(0, 0), TaskSucceeded.Instance, block: true);
+
+        world.Apply(new ResultLost(world.Last.OfType<FetchResult>().Single().Report.AttemptId, "gone"));
+
+        var settled = Assert.Single(Settled(world));
+        Assert.Equal((typeof(TaskResultLost), false), (settled.End.GetType(), settled.Counts));
+        world.FinishAll().AssertSucceeded(job);
+        Assert.Single(world.All.OfType<TasksSettled>().SelectMany(all => all.Tasks), task => task.Counts);
+        world.AssertEmpty();
+    }
+
+    private static SettledTask[] Settled(World world) => [.. world.Last.OfType<TasksSettled>().SelectMany(settled => settled.Tasks)];
 }
