@@ -68,24 +68,7 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
         Broadcasts = parts.Broadcasts;
         Broadcasts.Attach(number => PostSoon(new BroadcastDropped(number)));
         outbox = new Outbox(link);
-        machine = new JobMachine(new JobMachineOptions
-        {
-            TaskFailureLimit = options.MaximumTaskFailures,
-            StageAttemptLimit = options.MaximumStageAttempts,
-            ExecutorTimeout = options.ExecutorTimeout,
-            LocalityWait = options.LocalityWait,
-            Speculation = options.Speculation,
-            SpeculationQuantilePercent = (int)Math.Ceiling(options.SpeculationQuantile * 100),
-            SpeculationMultiplierPercent = (int)Math.Ceiling(options.SpeculationMultiplier * 100),
-            SpeculationMinimum = options.SpeculationMinimum,
-            // The only executor of an embedded session has no one to stand in for it.
-            Exclusion = options.Exclusion && fleet.IsRemote,
-            ExclusionFailures = options.ExclusionFailures,
-            ExclusionTime = options.ExclusionTime,
-            NowhereToRunTimeout = options.NowhereToRunTimeout,
-            Allocation = fleet.Allocation,
-            SlotLimit = SlotLimit(fleet),
-        });
+        machine = new JobMachine(MachineOptions(options, fleet));
         timer = clock.CreateTimer(_ => inbox.Writer.TryWrite(Wake.Instance), null, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
         nextRefresh = clock.GetUtcNow() + RefreshInterval;
     }
@@ -107,6 +90,26 @@ internal sealed partial class JobRunner : IJobRunner, IFleetLoop, IAsyncDisposab
 
     /// <summary>What ended the session from outside, for people; null when the program ended it itself.</summary>
     public string? Interrupted { get; set; }
+
+    /// <summary>What the machine goes by: each setting of the user's that it knows.</summary>
+    internal static JobMachineOptions MachineOptions(YarnishOptions options, IExecutorFleet fleet) => new()
+    {
+        TaskFailureLimit = options.MaximumTaskFailures,
+        StageAttemptLimit = options.MaximumStageAttempts,
+        ExecutorTimeout = options.ExecutorTimeout,
+        LocalityWait = options.LocalityWait,
+        Speculation = options.Speculation,
+        SpeculationQuantilePercent = (int)Math.Ceiling(options.SpeculationQuantile * 100),
+        SpeculationMultiplierPercent = (int)Math.Ceiling(options.SpeculationMultiplier * 100),
+        SpeculationMinimum = options.SpeculationMinimum,
+        // The only executor of an embedded session has no one to stand in for it.
+        Exclusion = options.Exclusion && fleet.IsRemote,
+        ExclusionFailures = options.ExclusionFailures,
+        ExclusionTime = options.ExclusionTime,
+        NowhereToRunTimeout = options.NowhereToRunTimeout,
+        Allocation = fleet.Allocation,
+        SlotLimit = SlotLimit(fleet),
+    };
 
     private static int? SlotLimit(IExecutorFleet fleet) =>
         fleet.Allocation is { } asks ? (int)Math.Min(int.MaxValue, (long)(asks.Dynamic ? asks.Maximum : asks.Initial) * asks.SlotsPerExecutor)
