@@ -46,6 +46,7 @@ internal static class StageVerdicts
         StageVerdictKind.TinyTasks => "tiny tasks",
         StageVerdictKind.SchedulerDelay => "scheduler delay",
         StageVerdictKind.InputImbalance => "input imbalance",
+        StageVerdictKind.MalformedRows => "malformed rows",
         _ => StatusStage.Camel(kind.ToString()),
     };
 
@@ -53,6 +54,11 @@ internal static class StageVerdicts
     {
         var run = stage.Of("runMicroseconds");
         var heaviest = Heaviest(stage);
+        if (stage.Of("skippedRows") is { Sum: > 0 } skipped)
+        {
+            // What is missing from the answer comes before what makes it slow.
+            yield return new(StageVerdictKind.MalformedRows, Text($"malformed rows: {skipped.Sum} were left out, {stage.Of("inputRows").Sum} were read: the executors' log has the first of each file, and MalformedRows.Fail stops at it"));
+        }
         if (stage.Succeeded >= 4 && run.Maximum >= SkewRatio * run.Median && run.Maximum - run.Median >= Second)
         {
             var times = Ratio(run.Maximum, run.Median);

@@ -89,6 +89,9 @@ public enum StageVerdictKind
     /// <summary>It was given up.</summary>
     Failed,
 
+    /// <summary>Malformed rows of its sources were left out, as the program wanted.</summary>
+    MalformedRows,
+
     /// <summary>One task took far longer than the others.</summary>
     Skew,
 

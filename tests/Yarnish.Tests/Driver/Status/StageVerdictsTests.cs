@@ -87,6 +87,11 @@ public sealed class StageVerdictsTests
         (StageVerdictKind.Retries, "retries: 2 task attempts failed and ran again: System.FormatException: bad"), Pair(Of(Even(10, new TaskMetrics { RunMicroseconds = Second }), failed: 2)));
 
     [Fact]
+    public void Rows_that_were_left_out_come_before_all_else() => Assert.Equal(
+        (StageVerdictKind.MalformedRows, "malformed rows: 30 were left out, 970 were read: the executors' log has the first of each file, and MalformedRows.Fail stops at it (also: retries)"),
+        Pair(Of(Even(10, new TaskMetrics { RunMicroseconds = Second, InputRows = 97, SkippedRows = 3 }), failed: 2)));
+
+    [Fact]
     public void Many_tasks_of_nothing_are_tiny_when_they_took_time()
     {
         Assert.Equal(StageVerdictKind.TinyTasks, Of(Even(5000, new TaskMetrics { RunMicroseconds = 800 })).Kind);
