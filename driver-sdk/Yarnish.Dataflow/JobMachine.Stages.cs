@@ -444,7 +444,7 @@ internal sealed partial class JobMachine
     {
         stage.HeavyNodes = [];
         // Whoever asks for executors likes to know even of a single node.
-        if (stage.Inputs.Length == 0 || _nodes.Count < (_allocation is null ? 2 : 1) || stage.Partitions >= ReduceLocalityLimit)
+        if (stage.Inputs.Length == 0 || _nodes.Count < (_options.Allocation is { Dynamic: true } ? 1 : 2) || stage.Partitions >= ReduceLocalityLimit)
         {
             return null;
         }
