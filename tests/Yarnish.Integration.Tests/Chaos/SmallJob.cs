@@ -16,9 +16,17 @@ internal static class SmallJob
     private static readonly KeyValuePair<int, long>[] Expected =
         [.. Enumerable.Range(0, 10).Select(static key => KeyValuePair.Create(key, Enumerable.Range(0, 4_000).Where(number => number % 10 == key).Sum(static number => (long)number)))];
 
-    public static Task<YarnishSession> OpenAsync(TestCluster cluster, int executors = 2) => YarnishSession.CreateBuilder()
-        .WithName("chaos").WithAddress(cluster.Address).WithExecutors(executors).WithExecutorMemory(256 << 20).WithProgress(ProgressStyle.None)
-        .ConnectAsync(TestContext.Current.CancellationToken);
+    /// <summary>A session with two executors that have joined. Deaths are told by the agents; silence alone counts late, so that a busy machine is no fault of its own.</summary>
+    public static async Task<YarnishSession> OpenAsync(TestCluster cluster)
+    {
+        var session = await YarnishSession.CreateBuilder()
+            .WithName("chaos").WithAddress(cluster.Address).WithExecutors(2).WithExecutorMemory(256 << 20).WithProgress(ProgressStyle.None)
+            .Configure(static options => options.ExecutorTimeout = TimeSpan.FromSeconds(60))
+            .ConnectAsync(TestContext.Current.CancellationToken);
+        // The first job makes the driver ask; it is over before both have come, so it is not the last.
+        await cluster.UntilAsync("two executors have joined", async () => await session.Range(0, 2, 2).CountAsync() == 2 && session.Progress.Executors == 2);
+        return session;
+    }
 
     /// <summary>Starts it; the faults are in the functions.</summary>
     /// <param name="session">Where.</param>
