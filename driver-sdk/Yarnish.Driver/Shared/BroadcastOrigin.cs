@@ -135,9 +135,10 @@ internal sealed class BroadcastOrigin : IBroadcastOrigin, IDisposable
         {
             return;
         }
-        drop(number);
         DeletePieces(number);
+        // Before executors forget it: one that looks for it again afterwards finds no holder, and hears from here that it is over.
         await IgnoreAsync(() => registry.DeleteBlocksAsync(entry.Id.Blocks(), stopping.Token)).ConfigureAwait(false);
+        drop(number);
     }
 
     /// <inheritdoc/>
