@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Runtime.CompilerServices;
 using Yarnish.Executor;
-using Yarnish.Lineage;
 using Yarnish.Operators;
 using Yarnish.Sinks;
 using Yarnish.Sources;

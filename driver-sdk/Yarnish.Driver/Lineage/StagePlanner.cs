@@ -121,9 +121,9 @@ internal static class StagePlanner
     }
 
     /// <summary>The partitions of persisted collections that one partition of the root reaches, the nearest to it last. What lies behind a persisted one is not looked at.</summary>
-    private static IReadOnlyList<(int Collection, int Partition)> PersistedParts(PlannedStep[] steps, int partition)
+    private static List<(int Collection, int Partition)> PersistedParts(PlannedStep[] steps, int partition)
     {
-        var found = new List<(int, int)>();
+        var found = new List<(int Collection, int Partition)>();
         var seen = new HashSet<(int, int)>();
         var stack = new Stack<(int Step, int Partition)>();
         stack.Push((steps.Length - 1, partition));
