@@ -91,7 +91,7 @@ public sealed class BrokerChaosTests(PrivateServices services) : IClassFixture<P
         await harm(cluster, field);
 
         await SmallJob.AssertRightAsync(job, cluster);
-        Assert.Equal(0, session.Progress.ExecutorsLost);
+        Assert.True(session.Progress.ExecutorsLost == 0, $"{session.Progress.ExecutorsLost} executors were lost with the messages. {cluster.Logs()}");
         ExecutorChaosTests.AssertOnlyLostWorkRanAgain(field, lost: 0);
         await Leftovers.AssertNoneInDriverAsync(session);
     }
