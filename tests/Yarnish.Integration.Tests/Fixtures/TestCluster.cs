@@ -13,6 +13,8 @@ internal sealed class TestCluster : IAsyncDisposable
 {
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(60);
 
+    private const string EventLog = "Yarnish__EventLog";
+
     private readonly Dictionary<string, (ProcessStartInfo Start, Process? Process)> daemons = [];
     private readonly HttpClient http = new() { Timeout = TimeSpan.FromSeconds(10) };
 
@@ -23,6 +25,8 @@ internal sealed class TestCluster : IAsyncDisposable
         leftovers = new Leftovers(this, rabbitMq, redis);
         Directory = directory;
         Address = string.Create(CultureInfo.InvariantCulture, $"http://127.0.0.1:{port}");
+        // Drivers of this process and of programs it starts: their event logs end with the cluster, not in the developer's home.
+        Environment.SetEnvironmentVariable(EventLog, Path.Combine(directory, "events"));
         if (ClusterSecret.ApiToken(secret) is { Length: > 0 } token)
         {
             http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
@@ -195,6 +199,7 @@ internal sealed class TestCluster : IAsyncDisposable
 
     private async Task StopAsync()
     {
+        Environment.SetEnvironmentVariable(EventLog, null);
         // In good order first: the agents stop their containers, else these would outlive the test.
         foreach (var name in daemons.Keys.OrderByDescending(name => name, StringComparer.Ordinal).ToArray())
         {
