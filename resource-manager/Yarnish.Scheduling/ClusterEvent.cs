@@ -38,6 +38,11 @@ public sealed record Restored(int Epoch, ImmutableArray<JournalRecord> Records) 
 /// <summary>Time went on. The shell sends it about five times a second; every deadline of the state is checked then.</summary>
 public sealed record Tick : ClusterEvent;
 
+/// <summary>
+/// The control bus carries messages again after it did not. The others come back to it one by one: for <see cref="ClusterSettings.ReturnToBus"/> their silence proves nothing yet.
+/// </summary>
+public sealed record BusReturned : ClusterEvent;
+
 /// <summary>Go on with the placing that a step left over.</summary>
 public sealed record ContinuePlacing : ClusterEvent;
 

@@ -152,7 +152,7 @@ public sealed partial class ClusterMachine
                 }
                 continue;
             }
-            if (silence >= _state.Settings.NodeLost.Ticks)
+            if (ProvenSilence(node.HeardAt) >= _state.Settings.NodeLost.Ticks)
             {
                 LoseNode(node);
                 continue;
@@ -167,6 +167,8 @@ public sealed partial class ClusterMachine
             }
         }
     }
+
+    private long ProvenSilence(long heardAt) => _state.Now - Math.Max(heardAt, _state.SilenceCountsFrom);
 
     private void StopAll(Node node)
     {
@@ -211,10 +213,9 @@ public sealed partial class ClusterMachine
         {
             // Ending one may let another become active, never end it: going down is safe.
             var application = _state.Applications[i];
-            var silence = _state.Now - application.HeardAt;
-            if (silence >= _state.Settings.DriverLost.Ticks)
+            if (ProvenSilence(application.HeardAt) >= _state.Settings.DriverLost.Ticks)
             {
-                EndApplication(application, ApplicationState.Failed, $"The driver was lost: no heartbeat for {silence / TimeSpan.TicksPerSecond} s.");
+                EndApplication(application, ApplicationState.Failed, $"The driver was lost: no heartbeat for {(_state.Now - application.HeardAt) / TimeSpan.TicksPerSecond} s.");
                 continue;
             }
             if (LifetimeOf(application) is { } lifetime && _state.Now - application.StartedAt >= lifetime.Ticks)

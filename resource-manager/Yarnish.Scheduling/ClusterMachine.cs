@@ -78,6 +78,7 @@ public sealed partial class ClusterMachine
             case AsksUpdated e: OnAsksUpdated(e.Message); break;
             case ApplicationBeat e: OnApplicationBeat(e.Message); break;
             case Tick: OnTick(); break;
+            case BusReturned: _state.SilenceCountsFrom = _state.Now + _state.Settings.ReturnToBus.Ticks; break;
             case ContinuePlacing: break;
             case NodeRegistering e: OnNodeRegistering(e.Message); break;
             case ApplicationRegistering e: OnApplicationRegistering(e.Message); break;

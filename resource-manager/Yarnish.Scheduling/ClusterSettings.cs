@@ -35,6 +35,11 @@ public sealed record ClusterSettings
     /// <summary>After a restart nothing is granted until every known node is back, at most for this long; default 10 s.</summary>
     public TimeSpan Settle { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>
+    /// How long after the control bus returned nodes and drivers may take to be back on it before their silence begins to count; default 35 s: MassTransit waits up to 30 s from one try to the next.
+    /// </summary>
+    public TimeSpan ReturnToBus { get; init; } = TimeSpan.FromSeconds(35);
+
     /// <summary>Between SIGTERM and SIGKILL of a container; default 10 s.</summary>
     public TimeSpan StopGrace { get; init; } = TimeSpan.FromSeconds(10);
 

@@ -272,8 +272,13 @@ internal sealed partial class ClusterShell
             if (_clock.GetElapsedTime(_lastTick) >= _tickInterval / 2)
             {
                 _lastTick = _clock.GetTimestamp();
+                var listened = _listening;
                 _listening = _bus.Connected;
                 now = _clusterClock.Advance(_listening);
+                if (_listening && !listened)
+                {
+                    Apply(ReturnedEvent, group, now);
+                }
                 Apply(TickEvent, group, now);
             }
             if (_machine.HasMoreWork)
@@ -390,6 +395,7 @@ internal sealed partial class ClusterShell
     }
 
     private static readonly Tick TickEvent = new();
+    private static readonly BusReturned ReturnedEvent = new();
     private static readonly ContinuePlacing ContinueEvent = new();
 
     /// <summary>What a shell is made of.</summary>

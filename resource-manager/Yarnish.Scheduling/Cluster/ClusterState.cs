@@ -38,6 +38,9 @@ internal sealed class ClusterState(ClusterSettings settings)
     /// <summary>Whether the resource manager waits for the nodes it knew.</summary>
     public bool IsSettling => SettleUntil != 0;
 
+    /// <summary>Nobody is lost for silence before this time, in ticks: the bus was away and not everybody is back on it.</summary>
+    public long SilenceCountsFrom;
+
     /// <summary>Kinds of resources.</summary>
     public ResourceTypes Types { get; } = new();
 

@@ -55,6 +55,7 @@ public sealed class EveryStateAndEventTests
     private static readonly Dictionary<string, Func<TestCluster, ClusterEvent>> Events = new()
     {
         ["tick"] = static _ => new Tick(),
+        ["bus returned"] = static _ => new BusReturned(),
         ["continue"] = static _ => new ContinuePlacing(),
         ["node registers"] = static _ => new NodeRegistering(new RegisterNode(N, 1, Size(8, 4), "u", "h")),
         ["node registers again with its container"] = static _ => new NodeRegistering(new RegisterNode(N, 2, Size(8, 4), "u", "h") { Containers = [Report(ContainerState.Running)] }),

@@ -27,6 +27,27 @@ public sealed class LivenessTests
     }
 
     [Fact]
+    public void After_the_bus_was_away_the_silence_of_those_who_are_not_back_yet_proves_nothing()
+    {
+        var cluster = new TestCluster().Node("n1").Node("n2").Application("a");
+        cluster.Ask("a", Ask(1, Size(8, 4), 2));
+        cluster.Apply(new BusReturned());
+
+        cluster.Pass(34, "n1");
+        Assert.Equal("suspect", cluster.Snapshot.Nodes[0].State);
+        Assert.Equal(2, cluster.Live("a"));
+
+        // Back in time: as if nothing had been.
+        cluster.Pass(1);
+        Assert.Equal("running", cluster.Snapshot.Nodes[0].State);
+
+        // From then on silence counts again, also that of one who never came back.
+        cluster.Apply(new BusReturned());
+        Assert.Empty(cluster.Pass(49, "n2").ToDrivers<ContainersCompleted>());
+        Assert.True(Assert.Single(Assert.Single(cluster.Pass(2, "n2").ToDrivers<ContainersCompleted>()).Completions).NodeLost);
+    }
+
+    [Fact]
     public void Lost_node_returns_its_containers_to_other_nodes()
     {
         var cluster = new TestCluster().Node("n1").Node("n2").Application("a");
