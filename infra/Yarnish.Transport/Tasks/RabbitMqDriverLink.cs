@@ -80,10 +80,11 @@ public sealed class RabbitMqDriverLink : IDriverLink
 
         protected override async Task DeclareAsync(IChannel channel)
         {
-            // Auto-delete: it lasts while the results queue or an executor's queue is bound, and is nobody's to clean up.
-            await channel.ExchangeDeclareAsync(TaskNames.Exchange(application), ExchangeType.Direct, durable: false, autoDelete: true).ConfigureAwait(false);
             await channel.QueueDeclareAsync(
                 QueueName, durable: true, exclusive: false, autoDelete: false, new Dictionary<string, object?> { ["x-expires"] = 600_000 }).ConfigureAwait(false);
+            // Auto-delete: it lasts while the results queue or an executor's queue is bound, and is nobody's to clean up. Before the first binding nothing would delete it:
+            // without waiting for its answer the binding leaves with it, and nobody can be killed in between.
+            await channel.ExchangeDeclareAsync(TaskNames.Exchange(application), ExchangeType.Direct, durable: false, autoDelete: true, noWait: true).ConfigureAwait(false);
             await channel.QueueBindAsync(QueueName, TaskNames.Exchange(application), TaskNames.ResultsKey).ConfigureAwait(false);
         }
 

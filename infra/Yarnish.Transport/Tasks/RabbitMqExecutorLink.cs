@@ -85,14 +85,14 @@ public sealed class RabbitMqExecutorLink : IExecutorLink
         protected override async Task DeclareAsync(IChannel channel)
         {
             epoch++;
-            // The driver declares the same; it is gone after a restart of the broker, and either may be back first.
-            await channel.ExchangeDeclareAsync(TaskNames.Exchange(application), ExchangeType.Direct, durable: false, autoDelete: true).ConfigureAwait(false);
             await channel.QueueDeclareAsync(
                 QueueName,
                 durable: false,
                 exclusive: true,
                 autoDelete: false,
                 new Dictionary<string, object?> { ["x-max-length-bytes"] = QueueBytes, ["x-overflow"] = "reject-publish" }).ConfigureAwait(false);
+            // The driver declares the same, in the same way; it is gone after a restart of the broker, and either may be back first.
+            await channel.ExchangeDeclareAsync(TaskNames.Exchange(application), ExchangeType.Direct, durable: false, autoDelete: true, noWait: true).ConfigureAwait(false);
             await channel.QueueBindAsync(QueueName, TaskNames.Exchange(application), TaskNames.Key(Address)).ConfigureAwait(false);
             await channel.QueueBindAsync(QueueName, TaskNames.Exchange(application), TaskNames.AllExecutorsKey).ConfigureAwait(false);
         }

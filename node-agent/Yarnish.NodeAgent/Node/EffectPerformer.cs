@@ -296,7 +296,7 @@ internal sealed class EffectPerformer(
     {
         try
         {
-            KillRest(release.ContainerId);
+            KillRest(release.ApplicationId, release.ContainerId);
             directory.Discard(directory.Container(release.ApplicationId, release.ContainerId));
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
@@ -307,14 +307,17 @@ internal sealed class EffectPerformer(
     }
 
     // The launcher killed the group; what made itself a session of its own is found by the variable that it inherited. No process outlives its container. A launcher
-    // that is still there has written all it had to write, or came too late.
-    private void KillRest(ContainerId container)
+    // that is still there has written all it had to write, or came too late. Another agent on this machine may have a container of the same id, of another cluster: only our
+    // directory tells its processes from ours.
+    private void KillRest(ApplicationId application, ContainerId container)
     {
         cgroups.Remove(container);
         var marker = $"{ContainerEnvironment.ContainerId}={container.Value}";
+        var ours = $"{ContainerEnvironment.BlockDirectory}={directory.Blocks(application)}";
         foreach (var process in ProcessList.ReadAll())
         {
-            if (process.Id != Environment.ProcessId && ProcessList.HasVariable(process.Id, marker) && ProcessList.IsAlive(process.Id, process.StartTicks))
+            if (process.Id != Environment.ProcessId && ProcessList.HasVariable(process.Id, marker) && ProcessList.HasVariable(process.Id, ours)
+                && ProcessList.IsAlive(process.Id, process.StartTicks))
             {
                 logger.LogInformation("Container {Container} left process {Process} behind; it is killed.", container, process.Id);
                 NativeMethods.Signal(process.Id, NativeMethods.Kill);

@@ -92,7 +92,7 @@ public sealed class ClusterSessionTests(ClusterSessionTests.Cluster fixture) : I
             return KeyValuePair.Create(number % 5, (long)number);
         }).ReduceByKey(static (left, right) => left + right).CollectAsync();
         var victim = (await TestCluster.GetAsync<ContainerInfo[]>($"apps/{session.ApplicationId}/containers")).First(container => container.Exit is null);
-        KillContainer(victim.Id);
+        KillContainer(TestCluster.Directory, victim.Id);
 
         var sums = await job.WaitAsync(Patience);
         Assert.Equal(Enumerable.Range(0, 5).Select(key => KeyValuePair.Create(key, Enumerable.Range(0, 200).Where(number => number % 5 == key).Sum(number => (long)number))), sums.OrderBy(pair => pair.Key));
@@ -220,27 +220,16 @@ public sealed class ClusterSessionTests(ClusterSessionTests.Cluster fixture) : I
     }
 
     /// <summary>SIGKILL to the process of a container, found by its environment as an operator would.</summary>
-    private static void KillContainer(ContainerId container)
+    private static void KillContainer(string directory, ContainerId container)
     {
         var marker = $"{ContainerEnvironment.ContainerId}={container}";
-        foreach (var process in Process.GetProcessesByName("dotnet"))
+        foreach (var id in Fixtures.TestCluster.ProcessesBelow(directory))
         {
-            using (process)
+            if (File.ReadAllText($"/proc/{id}/environ").Split('\0').Contains(marker))
             {
-                string environment;
-                try
-                {
-                    environment = File.ReadAllText($"/proc/{process.Id}/environ");
-                }
-                catch (Exception error) when (error is IOException or UnauthorizedAccessException)
-                {
-                    continue;
-                }
-                if (environment.Split('\0').Contains(marker))
-                {
-                    process.Kill();
-                    return;
-                }
+                using var process = Process.GetProcessById(id);
+                process.Kill();
+                return;
             }
         }
         Assert.Fail($"no process has {marker}");

@@ -193,24 +193,22 @@ public sealed class PersistenceTests : IAsyncLifetime
         await cluster.UntilAsync("both executors are replaced", () => Task.FromResult(session.Progress.ExecutorsSeen >= seen + 2));
     }
 
-    private static void Kill(ContainerId container)
+    private void Kill(ContainerId container)
     {
         var marker = $"{ContainerEnvironment.ContainerId}={container}";
-        foreach (var process in Process.GetProcessesByName("dotnet"))
+        foreach (var id in TestCluster.ProcessesBelow(cluster.Directory))
         {
-            using (process)
+            try
             {
-                try
+                if (File.ReadAllText($"/proc/{id}/environ").Split('\0').Contains(marker))
                 {
-                    if (File.ReadAllText($"/proc/{process.Id}/environ").Split('\0').Contains(marker))
-                    {
-                        process.Kill();
-                    }
+                    using var process = Process.GetProcessById(id);
+                    process.Kill();
                 }
-                catch (Exception error) when (error is IOException or UnauthorizedAccessException or InvalidOperationException)
-                {
-                    // It ended meanwhile, or is not ours.
-                }
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException or InvalidOperationException or ArgumentException)
+            {
+                // It ended meanwhile.
             }
         }
     }

@@ -10,6 +10,7 @@ using Yarnish.Status;
 namespace Yarnish.Integration.Tests.Driver;
 
 /// <summary>The HTTP side of the status, with real sockets and clients that mean no good.</summary>
+[Trait("Category", "Services")]
 public sealed class StatusServerTests
 {
     private static readonly ApplicationId Application = ApplicationId.Create("app-1");

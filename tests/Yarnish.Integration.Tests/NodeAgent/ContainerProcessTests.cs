@@ -101,6 +101,23 @@ public sealed class ContainerProcessTests
     }
 
     [Fact]
+    public async Task Container_of_another_cluster_that_bears_the_same_id_is_left_alone()
+    {
+        await using var given = await GivenAgent.StartAsync();
+        // The first container of each agent has the same id here.
+        await using var other = await GivenAgent.StartAsync();
+        var theirs = await other.LaunchAsync(other.Shell("echo $$; sleep 1000"));
+        await GivenAgent.EventuallyAsync(() => File.Exists(Log(other, theirs)) && File.ReadAllText(Log(other, theirs)).EndsWith('\n'), "the other started");
+        var ours = await given.LaunchAsync(given.Shell("true"));
+        Assert.Equal(theirs, ours);
+
+        await given.ExitAsync(ours);
+        await given.LogAsync(ours, "stdout");
+
+        Assert.True(GivenAgent.IsAlive(int.Parse(File.ReadAllText(Log(other, theirs)))), "the agent killed what belongs to another");
+    }
+
+    [Fact]
     public async Task A_command_that_is_not_there_fails_in_words()
     {
         await using var given = await GivenAgent.StartAsync();
