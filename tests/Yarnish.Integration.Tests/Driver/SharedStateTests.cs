@@ -278,6 +278,8 @@ public sealed class SharedStateTests
         await using (var session = await OpenAsync(cluster, executors: 2))
         {
             using var field = new Field();
+            // Else the one that comes first gets everything, and tasks wait behind others there.
+            await cluster.UntilAsync("two executors have joined", async () => await session.Range(0, 2, 2).CountAsync() == 2 && session.Progress.Executors == 2);
 
             await AssertCountsAsync(cluster, session, field, reduce: static (path, _) => Field.Wait(path), harm: async job =>
             {
