@@ -293,7 +293,8 @@ internal sealed partial class JobMachine
         }
         if (stage.MeanMicroseconds < 0)
         {
-            return executor.Slots + free;
+            // They may be long: none waits behind another, not even where its input is, while somebody has nothing to do.
+            return executor.Slots + (_executors.Exists(static other => other.Usable && other.InFlight == 0) ? 0 : free);
         }
         var useful = executor.Slots + free + (free * WindowMicroseconds / Math.Max(1, stage.MeanMicroseconds));
         return (int)Math.Min(useful, Math.Min(executor.Window, Math.Max(_options.WindowLimit, executor.Slots)));
