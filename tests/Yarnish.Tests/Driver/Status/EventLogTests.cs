@@ -51,7 +51,7 @@ public sealed class EventLogTests : IDisposable
     {
         var events = Given.EventsOf(5);
 
-        await WriteAsync(events, rollBytes: 10_000);
+        await WriteAsync(events, rollBytes: 1000);
 
         Assert.InRange(EventLogs.FilesOf(Log).Count, 3, 64);
         Assert.Equal(Given.Everything(Given.Status(events[1..])), Everything(Log, out _));
