@@ -225,9 +225,10 @@ public sealed class ClusterSessionTests(ClusterSessionTests.Cluster fixture) : I
         var marker = $"{ContainerEnvironment.ContainerId}={container}";
         foreach (var id in Fixtures.TestCluster.ProcessesBelow(directory))
         {
-            if (File.ReadAllText($"/proc/{id}/environ").Split('\0').Contains(marker))
+            using var process = Process.GetProcessById(id);
+            // Not its launcher, which has the same environment.
+            if (process.ProcessName == "dotnet" && File.ReadAllText($"/proc/{id}/environ").Split('\0').Contains(marker))
             {
-                using var process = Process.GetProcessById(id);
                 process.Kill();
                 return;
             }

@@ -200,9 +200,10 @@ public sealed class PersistenceTests : IAsyncLifetime
         {
             try
             {
-                if (File.ReadAllText($"/proc/{id}/environ").Split('\0').Contains(marker))
+                using var process = Process.GetProcessById(id);
+                // Not its launcher, which has the same environment.
+                if (process.ProcessName == "dotnet" && File.ReadAllText($"/proc/{id}/environ").Split('\0').Contains(marker))
                 {
-                    using var process = Process.GetProcessById(id);
                     process.Kill();
                 }
             }
